@@ -1,0 +1,64 @@
+/*
+ * Files: whole reads and writes, paths that cannot escape, directories.
+ *
+ * All return 0, a count or -errno without an error object; the caller knows
+ * what it was doing and says so. All retry EINTR. Descriptors are O_CLOEXEC.
+ */
+#ifndef BASE_IO_H
+#define BASE_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* Read exactly @n bytes unless the file ends: returns the count. */
+ssize_t io_pread_full(int fd, void *buf, size_t n, uint64_t off);
+ssize_t io_read_full(int fd, void *buf, size_t n);
+int io_pwrite_full(int fd, const void *buf, size_t n, uint64_t off);
+int io_write_full(int fd, const void *buf, size_t n);
+
+/*
+ * Read a whole file of at most @max bytes. *@ret is malloc()ed and has a NUL
+ * after its *@ret_len bytes. Returns -EFBIG when larger.
+ */
+int io_read_file(int dirfd, const char *path, size_t max, char **ret,
+		 size_t *ret_len);
+
+/*
+ * Replace @path in @dirfd: temporary name in the same directory, write,
+ * fchmod(@mode), fsync, rename, fsync of the directory.
+ */
+int io_write_file_atomic(int dirfd, const char *path, const void *buf, size_t n,
+			 mode_t mode);
+
+/*
+ * Open @path strictly below @dirfd: no "..", no absolute path, and no symlink
+ * at any step (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+ * RESOLVE_NO_MAGICLINKS).
+ */
+int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
+
+/* mkdir -p below @dirfd; existing directories are fine, symlinks are not. */
+int io_mkdirs_beneath(int dirfd, const char *path, mode_t mode);
+/* mkdir -p of an absolute or relative path, symlinks followed. */
+int io_mkdirs(const char *path, mode_t mode);
+
+/* Remove a file or a whole directory tree; never follows a symlink; a missing
+ * @path is success. */
+int io_remove_tree(int dirfd, const char *path);
+
+/* fsync the directory that holds @path / the directory @dirfd. */
+int io_fsync_dir(int dirfd);
+
+/* Try FICLONE of the whole file; -EOPNOTSUPP, -EXDEV or -EINVAL: can't. */
+int io_reflink(int from_fd, int to_fd);
+/* Copy @n bytes at the same offsets with copy_file_range() or by hand. */
+int io_copy_range(int from_fd, uint64_t from_off, int to_fd, uint64_t to_off,
+		  uint64_t n);
+
+/* Absolute path of the running executable, heap; NULL when unknown. */
+char *io_self_exe(void);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * Progress of long work: counters that any thread bumps, shown as one line on
+ * a terminal by a thread of its own, four times a second.
+ *
+ * A NULL progress is valid everywhere and does nothing.
+ */
+#ifndef BASE_PROGRESS_H
+#define BASE_PROGRESS_H
+
+#include <stdint.h>
+
+struct progress;
+
+/* @verb as in "pushing". @show false: counts only, prints nothing. */
+struct progress *progress_new(const char *verb, int show);
+void progress_total(struct progress *p, uint64_t files, uint64_t bytes);
+void progress_add(struct progress *p, uint64_t files, uint64_t bytes);
+/* Erase the line and free. */
+void progress_free(struct progress *p);
+
+#endif

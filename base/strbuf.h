@@ -1,0 +1,39 @@
+/*
+ * A growing byte string that is always NUL-terminated. Aborts when memory is
+ * out: callers bound what they append.
+ */
+#ifndef BASE_STRBUF_H
+#define BASE_STRBUF_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+struct strbuf {
+	char *buf; /* NULL while empty and unallocated; see strbuf_str() */
+	size_t len;
+	size_t cap;
+};
+
+#define STRBUF_INIT \
+	{           \
+		0   \
+	}
+
+void strbuf_release(struct strbuf *sb);
+#define cleanup_strbuf __attribute__((cleanup(strbuf_release)))
+
+/* The string, "" while empty; valid until the next change. */
+const char *strbuf_str(const struct strbuf *sb);
+/* The string on the heap; leaves @sb empty. */
+char *strbuf_steal(struct strbuf *sb);
+void strbuf_reset(struct strbuf *sb);
+void strbuf_truncate(struct strbuf *sb, size_t len);
+void strbuf_add(struct strbuf *sb, const void *p, size_t n);
+void strbuf_addc(struct strbuf *sb, char c);
+void strbuf_adds(struct strbuf *sb, const char *s);
+void strbuf_addf(struct strbuf *sb, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void strbuf_vaddf(struct strbuf *sb, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+
+#endif

@@ -1,0 +1,22 @@
+/* Clocks. Nanoseconds of CLOCK_MONOTONIC unless a name says otherwise. */
+#ifndef BASE_TIME_H
+#define BASE_TIME_H
+
+#include <stdint.h>
+
+#define NS_PER_MS  1000000LL
+#define NS_PER_S   1000000000LL
+#define TIME_NEVER INT64_MAX
+
+int64_t time_mono_ns(void);
+/* Seconds since 1970 of the wall clock. */
+int64_t time_wall_s(void);
+/* Now plus @ms, saturating. */
+int64_t time_deadline_ms(int64_t ms);
+void time_sleep_ms(int64_t ms);
+/* This boot's id as the kernel prints it (36 bytes and NUL); "" if unknown. */
+const char *time_boot_id(void);
+/* Uniform in [0, n): for jitter, not for secrets. */
+uint64_t random_below(uint64_t n);
+
+#endif

@@ -1,0 +1,112 @@
+/*
+ * The HTTP client: libcurl's multi interface on one thread, blocking calls for
+ * everyone else.
+ *
+ * libcurl never follows a redirect, reads no netrc and keeps no cookies here.
+ * http_request() has its own redirect loop (≤ 10 hops, RFC 9110 section 15.4):
+ * headers are rebuilt for each hop, `Authorization` is dropped when scheme,
+ * host or port change, https never becomes http, and a target that is neither
+ * the origin nor allowed by the address rules is refused. Addresses are
+ * checked after DNS: link-local, metadata and unspecified never; loopback and
+ * private only when the host that the user named is such itself.
+ *
+ * Bodies are bounded; Content-Encoding is refused; the body is streamed to the
+ * caller's sink on the caller's thread through a bounded buffer, so a slow
+ * sink slows its own transfer only.
+ *
+ * Threads: http_request() from any thread, many at once. Create the client
+ * after the last fork().
+ */
+#ifndef STORAGE_HTTP_H
+#define STORAGE_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/alloc.h"
+#include "base/op.h"
+#include "base/uri.h"
+#include "storage/retry.h"
+#include "storage/sink.h"
+
+struct http_client;
+
+struct http_client_options {
+	struct retry_times times;
+	const char *ca_file;   /* NULL: the system's */
+	const char *cert_file; /* NULL: no client certificate */
+	const char *key_file;
+	unsigned per_host;   /* connections to one host; 0: 8 */
+	uint64_t limit_rate; /* bytes/s over all transfers; 0: none */
+	const char *user_agent;
+};
+int http_client_new(const struct http_client_options *o,
+		    struct http_client **ret, struct error **errp);
+void http_client_free(struct http_client *c);
+
+enum http_method {
+	HTTP_GET,
+	HTTP_HEAD,
+	HTTP_POST,
+	HTTP_PUT,
+	HTTP_PATCH,
+	HTTP_DELETE
+};
+
+struct http_header {
+	char *name; /* lower case */
+	char *value;
+};
+
+struct http_request {
+	enum http_method method;
+	struct http_url url;
+	/* "Name: value" lines; never secret ones. NULL-ended or NULL. */
+	char *const *headers;
+	/* The value of Authorization for the origin of @url; NULL: none. */
+	const char *authorization;
+	/* Body to send; NULL: none (POST and PUT send Content-Length: 0). */
+	struct feed *body;
+	const char *content_type;
+	/* Where a 2xx body goes; NULL: into response.body. */
+	struct sink *sink;
+	uint64_t max_body; /* of a 2xx body; over it is -EFBIG */
+	bool follow;       /* redirects: GET and HEAD only */
+	bool private_ok;   /* the user's own host is loopback or private */
+};
+
+struct http_response {
+	long status;
+	struct http_header *headers; /* of the last hop */
+	size_t n_headers;
+	char *body; /* NUL-terminated; error bodies are cut at 64 KiB */
+	size_t body_len;
+	uint64_t sink_bytes;       /* delivered to the sink */
+	struct http_url final_url; /* after redirects */
+	bool redirected;
+	int64_t retry_after_ms; /* -1: none given */
+};
+void http_response_release(struct http_response *r);
+#define cleanup_http_response __attribute__((cleanup(http_response_release)))
+
+/* First header of that (lower-case) name; NULL when absent. */
+const char *http_response_header(const struct http_response *r,
+				 const char *name);
+
+/*
+ * One attempt, redirects included: no retry here. Returns ATTEMPT_OK when a
+ * response of any status was read to its end (look at @ret->status), another
+ * attempt value otherwise, with an error object. @ret needs releasing in
+ * either case. The head (status, headers) is complete before the sink sees its
+ * first byte; @on_head, if not NULL, is called then, on the caller's thread,
+ * and a negative result ends the transfer with that code (ATTEMPT_PROTOCOL).
+ */
+enum attempt http_request(struct http_client *c, const struct http_request *rq,
+			  struct http_response *ret,
+			  int (*on_head)(void *ctx,
+					 const struct http_response *head,
+					 struct error **errp),
+			  void *ctx, const struct op *op, struct error **errp);
+
+#endif

@@ -1,0 +1,86 @@
+/*
+ * Where external files live: object stores, local folders, memory in a test.
+ *
+ * Errors as in storage/registry.h; -ESTALE: the object is not the one first
+ * seen (its validator changed).
+ *
+ * Threads: any operation on any thread, many at once; each may block.
+ */
+#ifndef STORAGE_OBJECT_STORE_H
+#define STORAGE_OBJECT_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "base/op.h"
+#include "base/uri.h"
+#include "storage/fault.h"
+#include "storage/sink.h"
+
+/* What stat tells. */
+struct object_info {
+	uint64_t size;
+	bool has_sha256; /* the store itself could tell */
+	struct digest sha256;
+	char validator[128]; /* ETag, version, generation; "" when none */
+};
+
+struct object_store;
+
+struct object_store_ops {
+	int (*stat)(struct object_store *s, const struct pointer_uri *uri,
+		    struct object_info *ret, const struct op *op,
+		    struct error **errp);
+	/* Deliver exactly [@off, @off + @len). @validator "" or as stat()
+	 * returned it: another object than that is -ESTALE. */
+	int (*read)(struct object_store *s, const struct pointer_uri *uri,
+		    const char *validator, uint64_t off, uint64_t len,
+		    struct sink *sink, const struct op *op,
+		    struct error **errp);
+	/* Store @feed; @sha256 goes with it where the store keeps metadata.
+	 * An object already there with this size and digest is success. */
+	int (*put)(struct object_store *s, const struct pointer_uri *uri,
+		   struct feed *feed, const struct digest *sha256,
+		   const struct op *op, struct error **errp);
+	int (*remove)(struct object_store *s, const struct pointer_uri *uri,
+		      const struct op *op, struct error **errp);
+	void (*free)(struct object_store *s);
+};
+
+struct object_store { /* the first member of every implementation */
+	const struct object_store_ops *ops;
+};
+
+static inline void object_store_free(struct object_store *s)
+{
+	if (s)
+		s->ops->free(s);
+}
+
+/*
+ * file:// URIs, regular files only, below @roots (NULL-ended, absolute; NULL
+ * or empty: nothing is allowed, -EACCES) and without following a symlink below
+ * a root. The validator is (dev, ino, size, mtime, ctime).
+ */
+struct object_store *object_store_file_new(char *const *roots);
+
+/* Memory, for tests; serves every scheme. */
+struct object_store *object_store_fake_new(void);
+
+/* As registry_fault_new(). */
+struct object_store *object_store_fault_new(struct object_store *inner,
+					    const struct fault *fault);
+unsigned object_store_fault_calls(struct object_store *s);
+
+/* One store per scheme, chosen by a URI. Owns the stores; NULL members are
+ * schemes this program has no store for (-EPROTONOSUPPORT). */
+struct object_stores {
+	struct object_store *by_scheme[4]; /* indexed by enum uri_scheme */
+};
+struct object_store *object_stores_for(const struct object_stores *s,
+				       const struct pointer_uri *uri,
+				       struct error **errp);
+void object_stores_release(struct object_stores *s);
+
+#endif

@@ -1,0 +1,156 @@
+/*
+ * Somewhere bundles are pushed to and read from: an OCI registry over HTTP, an
+ * OCI image-layout folder, memory in a test, or a wrapper that makes calls of
+ * another registry fail.
+ *
+ * A registry object stands for one host or one folder; `repo` names a
+ * repository in it (OCI distribution specification, name grammar).
+ *
+ * Content is not verified here: whoever reads hashes what arrives. get_manifest
+ * is the exception that proves it: it returns bytes, and the caller hashes.
+ *
+ * Errors, everywhere: -ENOENT no such thing; -EACCES refused; -ETIMEDOUT the
+ * operation's deadline passed, retries included; -ECANCELED; -EPROTO an answer
+ * that breaks the protocol; -EFBIG over a limit; -EIO anything else. Retrying
+ * happens inside (storage/retry.h).
+ *
+ * Threads: any operation on any thread, many at once; each may block on the
+ * network until its op's deadline. Hold no lock across one.
+ */
+#ifndef STORAGE_REGISTRY_H
+#define STORAGE_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/alloc.h"
+#include "base/digest.h"
+#include "base/op.h"
+#include "storage/descriptor.h"
+#include "storage/fault.h"
+#include "storage/sink.h"
+
+#define MANIFEST_MAX      (4u << 20) /* bytes read */
+#define MANIFEST_PUSH_MAX 4000000    /* bytes pushed */
+
+struct manifest_bytes {
+	char *media_type;
+	char *buf;
+	size_t len;
+};
+void manifest_bytes_release(struct manifest_bytes *m);
+#define cleanup_manifest_bytes __attribute__((cleanup(manifest_bytes_release)))
+
+struct registry;
+
+struct registry_ops {
+	/* Is it there and does it speak the protocol? 0 or an error. */
+	int (*ping)(struct registry *r, const struct op *op,
+		    struct error **errp);
+
+	/* The digest that tag @tag of @repo has now. Registries that do not
+	 * say are asked for the manifest, which is hashed. */
+	int (*resolve)(struct registry *r, const char *repo, const char *tag,
+		       struct digest *ret, const struct op *op,
+		       struct error **errp);
+
+	/* The manifest's bytes, ≤ MANIFEST_MAX. */
+	int (*get_manifest)(struct registry *r, const char *repo,
+			    const struct digest *d, struct manifest_bytes *ret,
+			    const struct op *op, struct error **errp);
+
+	/* Store a manifest; @tag NULL: by digest only. Moving the tag is the
+	 * commit point of a push. */
+	int (*put_manifest)(struct registry *r, const char *repo,
+			    const char *tag, const char *media_type,
+			    const void *buf, size_t len, const struct op *op,
+			    struct error **errp);
+
+	/* 1 present (size in *@ret_size when not NULL), 0 absent, or an
+	 * error. */
+	int (*has_blob)(struct registry *r, const char *repo,
+			const struct digest *d, uint64_t *ret_size,
+			const struct op *op, struct error **errp);
+
+	/* Deliver exactly bytes [@off, @off + @len) of blob @d, whose whole
+	 * size is @size, to @sink. @len > 0. A blob of another size is
+	 * -EPROTO. */
+	int (*read_blob)(struct registry *r, const char *repo,
+			 const struct digest *d, uint64_t size, uint64_t off,
+			 uint64_t len, struct sink *sink, const struct op *op,
+			 struct error **errp);
+
+	/* Store a blob whole; the store checks that the bytes hash to @d
+	 * (-EBADMSG when they do not). */
+	int (*put_blob)(struct registry *r, const char *repo,
+			const struct digest *d, struct feed *feed,
+			const struct op *op, struct error **errp);
+
+	/* Make a blob of @from_repo known in @repo without moving bytes: 1
+	 * done, 0 not possible. */
+	int (*mount_blob)(struct registry *r, const char *repo,
+			  const char *from_repo, const struct digest *d,
+			  const struct op *op, struct error **errp);
+
+	/* Tags of @repo, unsorted, appended to *@ret. */
+	int (*list_tags)(struct registry *r, const char *repo, char ***ret,
+			 const struct op *op, struct error **errp);
+
+	/* Manifests whose `subject` is @subject. @artifact_type NULL: all.
+	 * *@ret is malloc()ed; release each. */
+	int (*referrers)(struct registry *r, const char *repo,
+			 const struct digest *subject,
+			 const char *artifact_type, struct descriptor **ret,
+			 size_t *ret_n, const struct op *op,
+			 struct error **errp);
+
+	void (*free)(struct registry *r);
+};
+
+struct registry { /* the first member of every implementation */
+	const struct registry_ops *ops;
+};
+
+static inline void registry_free(struct registry *r)
+{
+	if (r)
+		r->ops->free(r);
+}
+static inline void registry_freep(struct registry **r)
+{
+	registry_free(*r);
+	*r = 0;
+}
+#define cleanup_registry __attribute__((cleanup(registry_freep)))
+
+/* True for a repository name of the distribution specification, ≤ 255. */
+bool repo_name_valid(const char *s);
+/* [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127} */
+bool tag_valid(const char *s);
+
+/*
+ * An OCI image-layout folder (image specification, image-layout.md), created
+ * on the first put. Several repositories share it: a manifest's name in
+ * index.json is "<repo>:<tag>". index.json changes under a lock, by rename.
+ * Safe for many processes at once.
+ */
+struct registry *registry_layout_new(const char *folder);
+
+/* Memory, for tests. */
+struct registry *registry_fake_new(void);
+
+/* Calls that a fault injector has seen. */
+struct registry_counts {
+	unsigned resolve, get_manifest, put_manifest, has_blob, read_blob,
+		put_blob, mount_blob, other;
+	uint64_t bytes_read, bytes_put;
+};
+
+/* A registry whose calls go to @inner, hit by @fault. Owns @inner. */
+struct registry *registry_fault_new(struct registry *inner,
+				    const struct fault *fault);
+/* Calls so far, and what they were. @r is from registry_fault_new(). */
+struct registry_counts registry_fault_counts(struct registry *r);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * The OCI distribution protocol over HTTP (distribution specification 1.1).
+ */
+#ifndef STORAGE_REGISTRY_HTTP_H
+#define STORAGE_REGISTRY_HTTP_H
+
+#include "storage/credentials.h"
+#include "storage/http.h"
+#include "storage/registry.h"
+
+struct registry_http_options {
+	const char *host; /* host[:port] as in the reference */
+	bool plain_http;  /* else only for loopback names, addresses */
+	struct retry_times times;
+	struct credentials *credentials; /* not owned; may be NULL: anonymous */
+};
+
+/* @client is not owned and outlives the registry. */
+int registry_http_new(struct http_client *client,
+		      const struct registry_http_options *o,
+		      struct registry **ret, struct error **errp);
+
+#endif
