@@ -1,0 +1,89 @@
+/*
+ * A bundle that was resolved: manifest and root, checked against the digest,
+ * and from there the tree of a role and its sources.
+ *
+ * Threads: opened by one thread; a role view is immutable and shared after.
+ */
+#ifndef ENGINE_BUNDLE_H
+#define ENGINE_BUNDLE_H
+
+#include "engine/fetch.h"
+#include "engine/root.h"
+#include "engine/session.h"
+#include "engine/tree.h"
+
+struct bundle {
+	struct session *session;
+	struct reference ref; /* as asked */
+	struct digest digest; /* the identity */
+	struct manifest manifest;
+	struct root root;
+	struct digest root_digest;
+	struct registry *registry; /* NULL when offline; owned by the session */
+	struct remote remote;
+};
+
+/*
+ * Reference → digest (once) → manifest → root. Online: the tag is asked, and
+ * remembered in the cache's refs; documents come from the cache when they are
+ * there. Offline: refs and cached documents only (-ENOENT, kind
+ * ERROR_DOWNLOAD). A named bundle, tag or digest that does not exist is
+ * ERROR_NOT_FOUND. An OCI layout folder is local and works offline.
+ */
+int bundle_open(struct session *s, const struct reference *ref,
+		const struct op *op, struct bundle **ret, struct error **errp);
+void bundle_close(struct bundle *b);
+static inline void bundle_closep(struct bundle **b)
+{
+	if (*b)
+		bundle_close(*b);
+	*b = 0;
+}
+#define cleanup_bundle __attribute__((cleanup(bundle_closep)))
+
+/*
+ * Role choice: @role > settings role (--role, MOPS_ROLE) > "default" >
+ * ERROR_ROLE naming the roles there are.
+ */
+int bundle_choose_role(const struct bundle *b, const char *role,
+		       const struct root_role **ret, struct error **errp);
+
+/* A role's tree, local, sealed and mapped, with its sources. */
+struct role_view {
+	struct bundle *bundle;
+	const struct root_role *role;
+	struct tree *tree;
+};
+int role_view_open(struct bundle *b, const struct root_role *role,
+		   const struct op *op, struct role_view **ret,
+		   struct error **errp);
+void role_view_close(struct role_view *v);
+static inline void role_view_closep(struct role_view **v)
+{
+	if (*v)
+		role_view_close(*v);
+	*v = 0;
+}
+#define cleanup_role_view __attribute__((cleanup(role_view_closep)))
+
+/* The tree of one layer (for export checks, layers/ and --deep). */
+int bundle_layer_tree(struct bundle *b, size_t layer, const struct op *op,
+		      struct tree **ret, struct error **errp);
+
+/*
+ * The fetchable source @index of a tree: its blobs and parts must be in the
+ * manifest with the same size (-EBADMSG). A new reference.
+ */
+int bundle_source(struct bundle *b, const struct tree *t, uint32_t index,
+		  struct fetch_source **ret, struct error **errp);
+
+/* The range of a file node [@off, @off + @len) as the fetcher takes it;
+ * @n is a TREE_FILE with a source. */
+void file_range(const struct tree_node *n, struct fetch_source *src,
+		uint64_t off, size_t len, struct fetch_range *ret);
+
+/* Everything of the role is local and sealed? Else -ENOENT naming what is
+ * missing (kind ERROR_DOWNLOAD). For --offline. */
+int role_view_complete(struct role_view *v, struct error **errp);
+
+#endif

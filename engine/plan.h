@@ -1,0 +1,64 @@
+/*
+ * Where each file goes: own blob (or parts), pack, external. A pure function
+ * of the inventory and the bundle file (plan version 1, docs/format.md).
+ */
+#ifndef ENGINE_PLAN_H
+#define ENGINE_PLAN_H
+
+#include "engine/pack.h"
+#include "engine/root.h"
+#include "engine/scan.h"
+
+enum plan_place {
+	PLACE_NONE, /* directories, symlinks, empty files */
+	PLACE_BLOB, /* its own blob, or parts */
+	PLACE_PACK,
+	PLACE_EXTERNAL,
+};
+
+struct plan_entry {
+	const struct inv_entry *inv;
+	enum plan_place place;
+	const char *reason; /* a few words, static */
+	uint32_t pack;      /* PLACE_PACK: index into plan.packs */
+	uint32_t pack_item; /* and into its items (of the content) */
+	char *uri;          /* PLACE_EXTERNAL, normal form */
+	enum tree_tier tier;
+	bool registered; /* external that is there already (--external) */
+};
+
+struct plan_pack {
+	uint32_t layer;
+	uint32_t number;         /* within the layer, from 0 */
+	struct pack_item *items; /* user: const struct inv_entry * */
+	size_t n;
+};
+
+struct plan {
+	struct plan_entry *entries; /* as in the inventory, same order */
+	size_t n;
+	struct plan_pack *packs; /* by layer, then number */
+	size_t n_packs;
+	size_t n_blob_descriptors; /* own blobs and parts, distinct */
+};
+
+/* --external path=uri */
+struct plan_external {
+	const char *path;
+	const char *uri;
+};
+
+struct plan_options {
+	uint64_t part_size; /* 0: PART_SIZE; tests use less */
+	bool pack_nothing;  /* bench only: every file its own blob */
+	const struct plan_external *externals;
+	size_t n_externals;
+};
+
+int plan_make(const struct inventory *inv, const struct bundle_file *bf,
+	      const struct plan_options *o, struct plan *ret,
+	      struct error **errp);
+void plan_release(struct plan *p);
+#define cleanup_plan __attribute__((cleanup(plan_release)))
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * References: how a user names a bundle (docs/format.md, "References").
+ */
+#ifndef ENGINE_REFERENCE_H
+#define ENGINE_REFERENCE_H
+
+#include <stdbool.h>
+
+#include "base/digest.h"
+#include "base/error.h"
+
+struct reference {
+	bool layout;    /* an OCI image-layout folder, not a host */
+	char *registry; /* host[:port], or the layout's folder */
+	char *repo;     /* NULL only for layout@digest */
+	char *tag;      /* NULL when only a digest was given */
+	bool has_digest;
+	struct digest digest;
+	char *text; /* as the user wrote it, for messages */
+};
+
+/*
+ * @default_registry is what a bare name resolves below: "host[:port][/prefix]"
+ * or "oci:<folder>". No version and no digest means tag "latest". -EINVAL.
+ */
+int reference_parse(const char *s, const char *default_registry,
+		    struct reference *ret, struct error **errp);
+/* True for "./…", "../…", "/…", "." and "..": a source folder. */
+bool reference_is_path(const char *s);
+/* Canonical text without credentials: "host/repo:tag@sha256:…". Heap. */
+char *reference_str(const struct reference *r);
+/* Key of its tag in cache refs. Heap. */
+char *reference_cache_key(const struct reference *r);
+void reference_release(struct reference *r);
+#define cleanup_reference __attribute__((cleanup(reference_release)))
+
+#endif

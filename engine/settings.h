@@ -1,0 +1,57 @@
+/*
+ * Settings: one name each. Flag `--io-timeout`, variable MOPS_IO_TIMEOUT, key
+ * `io_timeout`; order: flag, environment, ~/.config/mops/config.yaml,
+ * /etc/mops/config.yaml, default. One table in settings.c holds them all.
+ */
+#ifndef ENGINE_SETTINGS_H
+#define ENGINE_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "storage/retry.h"
+
+struct settings {
+	char *registry;  /* default: oci:<data home>/mops/registry */
+	char *cache_dir; /* default: ~/.modelops or /var/cache/mops */
+	char *role;      /* NULL: not chosen */
+	bool offline;
+	unsigned concurrency;
+	uint64_t limit_rate; /* bytes/s, 0: none */
+	bool plain_http;
+	bool anonymous;
+	bool require_digest;
+	char *ca_file, *cert_file, *key_file;
+	struct retry_times
+		times;     /* connect_timeout, stall_timeout, io_timeout */
+	char **file_roots; /* NULL-ended; no flag */
+	struct settings_origin *origins;
+};
+
+/* A flag as parsed by the edge: its name without dashes, and its text. */
+struct settings_flag {
+	const char *name;
+	const char *value; /* "true" for switches */
+};
+
+int settings_load(const struct settings_flag *flags, size_t n_flags,
+		  struct settings *ret, struct error **errp);
+void settings_release(struct settings *s);
+#define cleanup_settings __attribute__((cleanup(settings_release)))
+
+/* The table, for flags, help and doctor. */
+struct setting_info {
+	const char *name; /* with underscores: the file's key */
+	bool flag;        /* also a command-line flag */
+	bool is_switch;   /* takes no value */
+	const char *help;
+};
+const struct setting_info *settings_table(size_t *ret_n);
+/* The value as text (heap) and where it came from ("flag", "MOPS_X", a file's
+ * path, "default"). */
+char *settings_value(const struct settings *s, const char *name,
+		     const char **ret_origin);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * Verify a bundle at its registry: every blob exists with its size; deep: every
+ * byte hashed, pack headers compared with the tree, merged trees rebuilt.
+ * Pointers by stat, saying what could be checked.
+ */
+#ifndef ENGINE_VERIFY_H
+#define ENGINE_VERIFY_H
+
+#include "engine/bundle.h"
+
+struct verify_result {
+	uint64_t blobs, bytes;
+	uint64_t externals, externals_digest_known;
+	uint64_t damaged;   /* missing, wrong size, wrong digest */
+	uint64_t unchecked; /* could not be asked */
+};
+
+/* @report is called for each finding with one line. -EBADMSG when anything is
+ * damaged (ERROR_VALIDATION), else -EIO when something could not be checked. */
+int verify_bundle(struct bundle *b, bool deep,
+		  void (*report)(void *ctx, const char *line), void *ctx,
+		  int show_progress, struct verify_result *ret,
+		  const struct op *op, struct error **errp);
+
+#endif
