@@ -34,13 +34,14 @@ int io_write_file_atomic(int dirfd, const char *path, const void *buf, size_t n,
 			 mode_t mode);
 
 /*
- * Open @path strictly below @dirfd: no "..", no absolute path, and no symlink
- * at any step (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+ * Open @path below @dirfd: no ".." and no absolute path (-EXDEV), and no
+ * symlink at any step (-ELOOP; openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
  * RESOLVE_NO_MAGICLINKS).
  */
 int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
 
-/* mkdir -p below @dirfd; existing directories are fine, symlinks are not. */
+/* mkdir -p below @dirfd; existing directories are fine, symlinks are not
+ * (-ENOTDIR). The umask applies. */
 int io_mkdirs_beneath(int dirfd, const char *path, mode_t mode);
 /* mkdir -p of an absolute or relative path, symlinks followed. */
 int io_mkdirs(const char *path, mode_t mode);
@@ -54,7 +55,8 @@ int io_fsync_dir(int dirfd);
 
 /* Try FICLONE of the whole file; -EOPNOTSUPP, -EXDEV or -EINVAL: can't. */
 int io_reflink(int from_fd, int to_fd);
-/* Copy @n bytes at the same offsets with copy_file_range() or by hand. */
+/* Copy @n bytes with copy_file_range() or by hand; -EIO when @from_fd ends
+ * early. */
 int io_copy_range(int from_fd, uint64_t from_off, int to_fd, uint64_t to_off,
 		  uint64_t n);
 

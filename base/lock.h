@@ -1,7 +1,8 @@
 /*
- * Mutexes with a rank. A thread takes them in rising order only; a debug build
- * (and every test build) aborts with both names when it does not. No lock is
- * held across the network, a callback or a FUSE reply.
+ * Mutexes with a rank. A thread takes them in strictly rising order (so at most
+ * one of a rank at a time) and waits on a condition with no other mutex in
+ * hand; every build aborts with both names when it does not. No lock is held
+ * across the network, a callback or a FUSE reply.
  */
 #ifndef BASE_LOCK_H
 #define BASE_LOCK_H
@@ -22,6 +23,7 @@ enum lock_rank {
 	LOCK_TRANSFER, /* storage: one transfer's buffer */
 	LOCK_FAKE,     /* fakes and fault injectors */
 	LOCK_POOL,     /* base: a thread pool's queue */
+	LOCK_HASH,     /* base: the two threads that hash one file */
 	LOCK_PROGRESS, /* base: progress counters' display */
 	LOCK_LOG,      /* base: the log sink; always last */
 	LOCK_RANKS
@@ -45,6 +47,12 @@ struct CAPABILITY("mutex") mutex {
 	pthread_mutex_t m;
 	enum lock_rank rank;
 };
+
+/* For a mutex of static storage. */
+#define MUTEX_INIT(r)                                       \
+	{                                                   \
+		.m = PTHREAD_MUTEX_INITIALIZER, .rank = (r) \
+	}
 
 void mutex_init(struct mutex *m, enum lock_rank rank);
 void mutex_destroy(struct mutex *m);

@@ -1,0 +1,289 @@
+#include "base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include "base/alloc.h"
+#include "base/time.h"
+
+/* What one system call may be asked to move. */
+#define IO_STEP ((size_t)1 << 30)
+
+ssize_t io_pread_full(int fd, void *buf, size_t n, uint64_t off)
+{
+	char *p = buf;
+	size_t done = 0;
+
+	if (n > SSIZE_MAX || off > INT64_MAX - n)
+		return -EOVERFLOW;
+	while (done < n) {
+		ssize_t r = pread(fd, p + done, MIN(n - done, IO_STEP),
+				  (off_t)(off + done));
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			break;
+		done += (size_t)r;
+	}
+	return (ssize_t)done;
+}
+
+ssize_t io_read_full(int fd, void *buf, size_t n)
+{
+	char *p = buf;
+	size_t done = 0;
+
+	if (n > SSIZE_MAX)
+		return -EOVERFLOW;
+	while (done < n) {
+		ssize_t r = read(fd, p + done, MIN(n - done, IO_STEP));
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			break;
+		done += (size_t)r;
+	}
+	return (ssize_t)done;
+}
+
+int io_pwrite_full(int fd, const void *buf, size_t n, uint64_t off)
+{
+	const char *p = buf;
+
+	if (n > SSIZE_MAX || off > INT64_MAX - n)
+		return -EOVERFLOW;
+	while (n) {
+		ssize_t r = pwrite(fd, p, MIN(n, IO_STEP), (off_t)off);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r < 0 ? -errno : -EIO;
+		p += r;
+		off += (uint64_t)r;
+		n -= (size_t)r;
+	}
+	return 0;
+}
+
+int io_write_full(int fd, const void *buf, size_t n)
+{
+	const char *p = buf;
+
+	while (n) {
+		ssize_t r = write(fd, p, MIN(n, IO_STEP));
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r < 0 ? -errno : -EIO;
+		p += r;
+		n -= (size_t)r;
+	}
+	return 0;
+}
+
+/*
+ * Grows by what was read, not by what stat says: the files of /proc and pipes
+ * say nothing, and a file may change under us.
+ */
+static int read_fd(int fd, size_t max, char **ret, size_t *ret_len)
+{
+	cleanup_free char *buf = NULL;
+	size_t len = 0, cap = 0;
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
+		cap = MIN((uint64_t)st.st_size, max);
+	for (;;) {
+		ssize_t r;
+		char *p;
+
+		if (len == cap)
+			cap = MIN(MAX(cap * 2, (size_t)4096), max);
+		p = realloc(buf, cap + 1); /* the NUL, or the byte too many */
+		if (!p)
+			return -ENOMEM;
+		buf = p;
+		r = io_read_full(fd, buf + len, cap + 1 - len);
+		if (r < 0)
+			return (int)r;
+		len += (size_t)r;
+		if (len <= cap)
+			break; /* it ended before the buffer did */
+		if (cap == max)
+			return -EFBIG;
+		cap = len;
+	}
+	buf[len] = '\0';
+	*ret = steal_ptr(&buf);
+	*ret_len = len;
+	return 0;
+}
+
+int io_read_file(int dirfd, const char *path, size_t max, char **ret,
+		 size_t *ret_len)
+{
+	cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (max >= SSIZE_MAX)
+		return -EOVERFLOW;
+	return read_fd(fd, max, ret, ret_len);
+}
+
+static int write_tmp(int dirfd, const char *tmp, const void *buf, size_t n,
+		     mode_t mode)
+{
+	cleanup_fd int fd =
+		openat(dirfd, tmp,
+		       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+		       0600);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = io_write_full(fd, buf, n);
+	if (r == 0 && fchmod(fd, mode) < 0)
+		r = -errno;
+	/* Once: after a failed fsync the pages count as clean. */
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	if (r == 0 && close(steal_fd(&fd)) < 0)
+		r = -errno;
+	if (r < 0)
+		unlinkat(dirfd, tmp, 0);
+	return r;
+}
+
+static int replace_in_dir(int dirfd, const char *name, const void *buf,
+			  size_t n, mode_t mode)
+{
+	char tmp[64];
+	int r;
+
+	do {
+		snprintf(tmp, sizeof(tmp), ".tmp-%016llx",
+			 (unsigned long long)random_below(UINT64_MAX));
+		r = write_tmp(dirfd, tmp, buf, n, mode);
+	} while (r == -EEXIST);
+	if (r < 0)
+		return r;
+	if (renameat(dirfd, tmp, dirfd, name) < 0) {
+		r = -errno;
+		unlinkat(dirfd, tmp, 0);
+		return r;
+	}
+	return io_fsync_dir(dirfd);
+}
+
+int io_write_file_atomic(int dirfd, const char *path, const void *buf, size_t n,
+			 mode_t mode)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	cleanup_free char *dir = NULL;
+	cleanup_fd int fd = -1;
+
+	if (!slash)
+		dir = xstrdup(".");
+	else
+		dir = xstrndup(path, MAX(slash - path, 1));
+	if (!*name)
+		return -EISDIR;
+	fd = openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return replace_in_dir(fd, name, buf, n, mode);
+}
+
+int io_fsync_dir(int dirfd)
+{
+	/* AT_FDCWD and O_PATH descriptors cannot be fsynced themselves. */
+	cleanup_fd int fd =
+		openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+int io_reflink(int from_fd, int to_fd)
+{
+	if (ioctl(to_fd, FICLONE, from_fd) == 0)
+		return 0;
+	return errno == ENOTTY || errno == ENOSYS ? -EOPNOTSUPP : -errno;
+}
+
+static int copy_by_hand(int from_fd, uint64_t from_off, int to_fd,
+			uint64_t to_off, uint64_t n)
+{
+	const size_t step = 1 << 20;
+	cleanup_free char *buf = xmalloc(step);
+
+	while (n) {
+		size_t want = (size_t)MIN(n, (uint64_t)step);
+		ssize_t got = io_pread_full(from_fd, buf, want, from_off);
+		int r;
+
+		if (got < 0)
+			return (int)got;
+		if ((size_t)got != want)
+			return -EIO;
+		r = io_pwrite_full(to_fd, buf, want, to_off);
+		if (r < 0)
+			return r;
+		from_off += want;
+		to_off += want;
+		n -= want;
+	}
+	return 0;
+}
+
+int io_copy_range(int from_fd, uint64_t from_off, int to_fd, uint64_t to_off,
+		  uint64_t n)
+{
+	if (n > INT64_MAX || from_off > INT64_MAX - n || to_off > INT64_MAX - n)
+		return -EOVERFLOW;
+	while (n) {
+		off_t in = (off_t)from_off, out = (off_t)to_off;
+		ssize_t r = copy_file_range(from_fd, &in, to_fd, &out,
+					    (size_t)MIN(n, IO_STEP), 0);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		/* Nothing moved, or this pair of files can't: the plain way
+		 * tells the end of the file from a kernel that gives up. */
+		if (r <= 0)
+			return copy_by_hand(from_fd, from_off, to_fd, to_off,
+					    n);
+		from_off += (uint64_t)r;
+		to_off += (uint64_t)r;
+		n -= (uint64_t)r;
+	}
+	return 0;
+}
+
+char *io_self_exe(void)
+{
+	char buf[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", buf, sizeof(buf));
+
+	if (n <= 0 || (size_t)n == sizeof(buf))
+		return NULL;
+	return xstrndup(buf, (size_t)n);
+}

@@ -1,0 +1,218 @@
+/* Directories: steps that no symlink can divert, and whole trees. */
+#include "base/io.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "base/alloc.h"
+
+static bool is_dots(const char *name)
+{
+	return !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+/* Neither absolute nor with a ".." anywhere. */
+static bool lexically_beneath(const char *path)
+{
+	if (*path == '/')
+		return false;
+	for (const char *p = path; *p;) {
+		size_t n = strcspn(p, "/");
+
+		if (n == 2 && p[0] == '.' && p[1] == '.')
+			return false;
+		p += n;
+		p += strspn(p, "/");
+	}
+	return true;
+}
+
+/*
+ * The next component of *@path, on the heap, or NULL at the end. "." and
+ * repeated slashes are skipped.
+ */
+static char *next_component(const char **path)
+{
+	for (;;) {
+		const char *p = *path + strspn(*path, "/");
+		size_t n = strcspn(p, "/");
+
+		*path = p + n;
+		if (!n)
+			return NULL;
+		if (n != 1 || *p != '.')
+			return xstrndup(p, n);
+	}
+}
+
+/* For kernels and sandboxes without openat2(): one step at a time. */
+static int open_by_steps(int dirfd, const char *path, int flags, mode_t mode)
+{
+	cleanup_free char *name = next_component(&path);
+	cleanup_fd int fd = -1;
+	int at = dirfd, r;
+
+	while (name) {
+		cleanup_free char *next = next_component(&path);
+
+		r = next ? openat(at, name,
+				  O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+			 : openat(at, name, flags | O_NOFOLLOW, mode);
+		if (r < 0)
+			return -errno;
+		closep(&fd);
+		at = fd = r;
+		free(name);
+		name = steal_ptr(&next);
+	}
+	if (fd < 0) { /* "." */
+		fd = openat(dirfd, ".", flags, mode);
+		if (fd < 0)
+			return -errno;
+	}
+	return steal_fd(&fd);
+}
+
+int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
+{
+	bool creates = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
+	struct open_how how = {
+		.flags = (unsigned)(flags | O_CLOEXEC),
+		.mode = creates ? mode & 07777 : 0,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+			   RESOLVE_NO_MAGICLINKS,
+	};
+	long fd;
+
+	if (!*path)
+		return -ENOENT;
+	if (!lexically_beneath(path))
+		return -EXDEV;
+	do
+		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+	if (fd >= 0)
+		return (int)fd;
+	if (errno == ENOSYS)
+		return open_by_steps(dirfd, path, flags | O_CLOEXEC,
+				     (mode_t)how.mode);
+	return -errno;
+}
+
+int io_mkdirs_beneath(int dirfd, const char *path, mode_t mode)
+{
+	cleanup_fd int fd = -1;
+	int at = dirfd;
+
+	if (!lexically_beneath(path))
+		return -EXDEV;
+	for (;;) {
+		cleanup_free char *name = next_component(&path);
+		int next;
+
+		if (!name)
+			return 0;
+		if (mkdirat(at, name, mode) < 0 && errno != EEXIST)
+			return -errno;
+		next = openat(at, name,
+			      O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0)
+			return -errno;
+		closep(&fd);
+		at = fd = next;
+	}
+}
+
+static int mkdir_or_there(const char *path, mode_t mode)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	if (stat(path, &st) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+int io_mkdirs(const char *path, mode_t mode)
+{
+	cleanup_free char *prefix = xstrdup(path);
+	struct stat st;
+
+	if (!*path)
+		return -ENOENT;
+	/* What is there already may lie in folders that we cannot write. */
+	if (stat(path, &st) == 0)
+		return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+	for (char *p = prefix + strspn(prefix, "/"); *p;) {
+		char *end = p + strcspn(p, "/");
+		char was = *end;
+		int r;
+
+		*end = '\0';
+		r = mkdir_or_there(prefix, mode);
+		/* EROFS and EACCES may come before EEXIST is looked at. */
+		if (r < 0 && stat(prefix, &st) < 0)
+			return r;
+		*end = was;
+		p = end + strspn(end, "/");
+	}
+	return stat(path, &st) < 0   ? -errno
+	       : S_ISDIR(st.st_mode) ? 0
+				     : -ENOTDIR;
+}
+
+static int remove_children(int dirfd);
+
+/* Unlinks first, so that a name is never opened unless it is a directory. */
+static int remove_name(int dirfd, const char *name)
+{
+	cleanup_fd int fd = -1;
+	int r;
+
+	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	r = -errno;
+	fd = openat(dirfd, name,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOTDIR ? r : -errno;
+	r = remove_children(fd);
+	if (r < 0)
+		return r;
+	if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+static int remove_children(int dirfd)
+{
+	cleanup_fd int fd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+	cleanup_dir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *de;
+
+	if (!dir)
+		return -errno;
+	fd = -1; /* the DIR owns it */
+	while (errno = 0, (de = readdir(dir))) {
+		int r = is_dots(de->d_name) ? 0
+					    : remove_name(dirfd, de->d_name);
+
+		if (r < 0)
+			return r;
+	}
+	return -errno;
+}
+
+int io_remove_tree(int dirfd, const char *path)
+{
+	return remove_name(dirfd, path);
+}
