@@ -70,8 +70,11 @@ size_t json_count(const struct json *container);
 /* NULL / false / the default when @v is absent or of another type. */
 const char *json_str(const struct json *v);
 bool json_bool(const struct json *v, bool dflt);
-/* -EINVAL unless @v is an integer that int64 holds exactly. */
+/* -EINVAL unless @v is an integer (written without fraction and exponent) that
+ * int64 holds exactly. */
 int json_int(const struct json *v, int64_t *ret);
+/* A number as it was written; NULL for anything else. */
+const char *json_number_text(const struct json *v);
 
 /*
  * Required members with an error that names the key. json_need_size() wants
@@ -90,16 +93,22 @@ int json_need_object(const struct json *obj, const char *key,
  * The writer. Calls nest as the document does; a key is given exactly for
  * members of an object (NULL inside arrays and at the top). Keys out of byte
  * order, or an unbalanced end, are assertion failures. Strings must be valid
- * UTF-8 (asserted: they come from checked data).
+ * UTF-8 (asserted: they come from checked data). A writer is left only when the
+ * document is whole.
+ *
+ * @ascii, set after the init, escapes DEL and all that is not ASCII as well:
+ * not canonical, but safe to print on a terminal.
  */
+#define JSON_WRITER_DEPTH (2 * JSON_MAX_DEPTH) /* a parsed value inside ours */
 struct json_writer {
 	struct strbuf *out;
+	bool ascii;
 	int depth;
 	struct {
 		bool is_object;
 		bool any;
 		char *last_key;
-	} stack[JSON_MAX_DEPTH];
+	} stack[JSON_WRITER_DEPTH];
 };
 
 void json_writer_init(struct json_writer *w, struct strbuf *out);
@@ -114,11 +123,16 @@ void json_put_null(struct json_writer *w, const char *key);
 /* Bytes as standard base64 with padding. */
 void json_put_base64(struct json_writer *w, const char *key, const void *p,
 		     size_t n);
-/* A parsed value, made canonical (members sorted). */
+/* A parsed value, made canonical (members sorted). A number that is no int64
+ * stays as it was written. */
 void json_put_value(struct json_writer *w, const char *key,
 		    const struct json *v);
 
-/* Standard base64, strict: padding required, no other bytes. */
+/*
+ * Standard base64, strict: padding required, unused bits zero, no other bytes.
+ * *@ret is malloc()ed, with a NUL after its *@ret_len bytes. -EINVAL when
+ * malformed, -EFBIG when more than @max bytes would come out, -ENOMEM.
+ */
 int base64_decode(const char *s, size_t n, size_t max, void **ret,
 		  size_t *ret_len);
 void base64_encode(struct strbuf *out, const void *p, size_t n);

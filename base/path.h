@@ -37,16 +37,18 @@ bool path_is_dotgit(const char *s, size_t n);
 /*
  * What is wrong with a symlink at depth @depth (number of folders between the
  * bundle's top and the link; 0 for a link at the top) and target @s; NULL:
- * nothing. Zero or more leading ".." (≤ @depth), then valid components.
+ * nothing. Zero or more leading ".." (≤ @depth), then valid components; not
+ * empty.
  */
 const char *link_target_flaw(const char *s, size_t n, unsigned depth);
 
 /*
- * NFC of @s on the heap. -EINVAL for invalid UTF-8 and for unassigned code
+ * NFC of @s on the heap. -EINVAL for invalid UTF-8, NUL and unassigned code
  * points.
  */
 int path_to_nfc(const char *s, size_t n, char **ret, struct error **errp);
-/* NFC of the default case folding, to find names that differ only in case. */
+/* NFC of the default case folding, to find names that differ only in case.
+ * -EINVAL for invalid UTF-8 and NUL. */
 int path_casefold(const char *s, size_t n, char **ret, struct error **errp);
 
 /* [a-z0-9][a-z0-9._-]{0,62}: layer and role names. */

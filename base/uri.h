@@ -31,11 +31,15 @@ struct pointer_uri {
 /*
  * Readers: only the normal form (unreserved bytes and '/' literal, all else
  * %XX in upper case; no query, fragment, user, empty key) of ≤ 4,096 bytes.
- * -EINVAL otherwise.
+ * Buckets and containers are 3–255 of [A-Za-z0-9._-], accounts 3–24 of [a-z0-9]
+ * ('$root', '$web' and '$logs' are containers too). A key is UTF-8 without C0
+ * and DEL and has no "." or ".." between its slashes; the path of a file has
+ * nothing empty between them either. -EINVAL otherwise.
  */
 int pointer_uri_parse(const char *s, size_t n, struct pointer_uri *ret,
 		      struct error **errp);
-/* Writers: normalise what a user wrote; *@ret is on the heap. */
+/* Writers: normalise what a user wrote; *@ret is on the heap. "%XX" is taken
+ * as an escape; a '?', '#' or '%' that is meant has to be written as one. */
 int pointer_uri_normalize(const char *s, char **ret, struct error **errp);
 void pointer_uri_release(struct pointer_uri *u);
 #define cleanup_pointer_uri __attribute__((cleanup(pointer_uri_release)))
@@ -49,10 +53,13 @@ struct http_url {
 	char *path;  /* begins with '/', still encoded */
 	char *query; /* NULL, or without the '?', still encoded */
 };
-/* -EINVAL for anything but http and https, for user info, and for control
- * bytes or spaces anywhere. The fragment is dropped. */
+/* -EINVAL for anything but http and https, for user info, for control bytes or
+ * spaces anywhere, and above 16 KiB. The fragment is dropped. Path and query
+ * stay as they are, except that bytes which RFC 3986 does not allow there are
+ * percent-encoded. */
 int http_url_parse(const char *s, struct http_url *ret, struct error **errp);
-/* Resolve a Location header against the URL that was asked. */
+/* Resolve a Location header against the URL that was asked (RFC 3986 section
+ * 5.2, dot segments removed). */
 int http_url_resolve(const struct http_url *base, const char *ref,
 		     struct http_url *ret, struct error **errp);
 char *http_url_str(const struct http_url *u);
