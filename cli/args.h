@@ -1,0 +1,104 @@
+/*
+ * The command line of mops and mopsfs: a table of verbs, each with a table of
+ * options, and the common flags that every verb takes (the settings with a
+ * flag, plus --json, -q, -v, --no-progress and --help).
+ *
+ * `--flag value` and `--flag=value` are the same; `--` ends the flags; flags
+ * and arguments may mix. Whatever is not in a table is an error (exit 2), and
+ * so is a flag twice unless its table says that it repeats.
+ *
+ * Threads: one.
+ */
+#ifndef CLI_ARGS_H
+#define CLI_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "engine/settings.h"
+
+struct arg_option {
+	const char *name;  /* without dashes; NULL ends a table */
+	char letter;       /* 0: no short form */
+	const char *value; /* what help calls the value; NULL: a switch */
+	bool repeats;
+	const char *help;
+};
+
+struct cli;
+
+struct verb {
+	const char *name;      /* NULL ends a table */
+	const char *arguments; /* as in help: "REF DIR [FILE]" */
+	const char *summary;   /* one line */
+	unsigned min_args, max_args;
+	const struct arg_option *options; /* NULL: none of its own */
+	/*
+	 * Do it. Returns the exit status, or -errno with @errp set: the edge
+	 * prints it and makes the status from its kind. NULL for "help".
+	 */
+	int (*run)(struct cli *cli, struct error **errp);
+};
+
+struct program {
+	const char *name; /* "mops", "mopsfs" */
+	const char *summary;
+	const struct verb *verbs;
+};
+
+struct arg_value { /* a flag as given */
+	const char *name;
+	const char *value; /* "true" for switches */
+};
+
+/* One parsed command line. Strings lead into argv. */
+struct cli {
+	const struct program *program;
+	const struct verb *verb;
+	bool want_help;
+	bool json, quiet, no_progress;
+	unsigned verbose;
+	const char **args; /* the plain arguments, NULL-ended */
+	unsigned n_args;
+	struct arg_value *values; /* the verb's own flags */
+	size_t n_values;
+	struct settings_flag *flags; /* common flags that are settings */
+	size_t n_flags;
+	struct settings settings; /* loaded by cli_main() */
+};
+
+/*
+ * Parse @argv (argv[0] is skipped). -EINVAL with a hint. @ret->verb may be
+ * NULL only with want_help. On failure too, cli_release() it.
+ */
+int args_parse(const struct program *p, int argc, char *const *argv,
+	       struct cli *ret, struct error **errp);
+void cli_release(struct cli *cli);
+#define cleanup_cli __attribute__((cleanup(cli_release)))
+
+/* The value of one of the verb's own flags, the last one given; NULL. */
+const char *cli_value(const struct cli *cli, const char *name);
+static inline bool cli_has(const struct cli *cli, const char *name)
+{
+	return cli_value(cli, name) != NULL;
+}
+/* The @i-th value of a flag that repeats; NULL behind the last one. */
+const char *cli_value_at(const struct cli *cli, const char *name, size_t i);
+
+/* Help, printed from the tables. */
+void args_help_program(FILE *f, const struct program *p);
+void args_help_verb(FILE *f, const struct program *p, const struct verb *v);
+
+/* A verb of the table by name, or NULL. */
+const struct verb *args_find_verb(const struct program *p, const char *name);
+
+/*
+ * A whole main(): parse, set up the log, load settings, run the verb, print an
+ * error once. `help [VERB]`, `--help` and `--version` are handled here. Returns
+ * the exit status.
+ */
+int cli_main(const struct program *p, int argc, char *const *argv);
+
+#endif

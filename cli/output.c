@@ -1,0 +1,75 @@
+#include "cli/output.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/escape.h"
+
+int output_exit_status(const struct error *err)
+{
+	return err ? (int)err->kind : ERROR_DOWNLOAD;
+}
+
+static void error_json(const struct error *err)
+{
+	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
+	cleanup_free char *message = escape_str(err->message);
+	cleanup_free char *hint = err->hint ? escape_str(err->hint) : NULL;
+	struct json_writer w;
+
+	json_writer_init(&w, &doc);
+	json_begin_object(&w, NULL);
+	json_put_str(&w, "error", error_kind_name(err->kind));
+	json_put_int(&w, "exit_code", output_exit_status(err));
+	if (hint)
+		json_put_str(&w, "hint", hint);
+	json_put_str(&w, "message", message);
+	json_end_object(&w);
+	output_json(&doc);
+	fflush(stdout);
+}
+
+void output_error(const char *name, bool json, const struct error *err)
+{
+	if (json) {
+		error_json(err);
+		return;
+	}
+	print_line(stderr, "%s: %s", name, err->message);
+	if (err->hint)
+		print_line(stderr, "%s", err->hint);
+}
+
+void output_json(const struct strbuf *doc)
+{
+	fwrite(strbuf_str(doc), 1, doc->len, stdout);
+	fputc('\n', stdout);
+}
+
+struct size_text output_size(uint64_t bytes)
+{
+	static const char *const units[] = {"KiB", "MiB", "GiB",
+					    "TiB", "PiB", "EiB"};
+	struct size_text t;
+	double v = (double)bytes / 1024;
+	size_t u = 0;
+
+	if (bytes < 1024) {
+		snprintf(t.str, sizeof(t.str), "%u B", (unsigned)bytes);
+		return t;
+	}
+	for (; v >= 1023.95 && u + 1 < ARRAY_SIZE(units); u++)
+		v /= 1024;
+	snprintf(t.str, sizeof(t.str), "%.1f %s", v, units[u]);
+	return t;
+}
+
+int output_flush(struct error **errp)
+{
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return error_set_errno(errp, errno ? errno : EIO,
+				       "writing to standard output");
+	return 0;
+}
