@@ -91,6 +91,8 @@ int digest_of_fd(int fd, uint64_t off, uint64_t size, struct digest *ret,
  * Hash a whole range and each @chunk bytes of it in one reading. @ret_chunks
  * is malloc()ed, *@ret_n digests; both stay untouched when the range is not
  * larger than one chunk (such a source is checked by its own digest alone).
+ * From 4 MiB on a second thread hashes the whole: hold no mutex, and call it
+ * after the last fork().
  */
 int digest_of_fd_chunked(int fd, uint64_t off, uint64_t size, uint32_t chunk,
 			 struct digest *ret, struct digest **ret_chunks,

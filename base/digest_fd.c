@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/io.h"
 #include "base/lock.h"
+#include "base/thread.h"
 
 #define BLOCK       ((size_t)256 << 10)
 #define SLOTS       8
@@ -126,7 +127,7 @@ static void whole_start(struct whole *w, uint64_t size)
 	/* Without a thread to be had it only takes longer. */
 	if (size >= OVERLAP_MIN)
 		w->threaded =
-			pthread_create(&w->thread, NULL, whole_run, w) == 0;
+			thread_start(&w->thread, "hash", whole_run, w) == 0;
 }
 
 /* The block to fill next. */

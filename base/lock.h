@@ -23,6 +23,7 @@ enum lock_rank {
 	LOCK_TRANSFER, /* storage: one transfer's buffer */
 	LOCK_FAKE,     /* fakes and fault injectors */
 	LOCK_POOL,     /* base: a thread pool's queue */
+	LOCK_EACH,     /* base: one pool_for_each() */
 	LOCK_HASH,     /* base: the two threads that hash one file */
 	LOCK_PROGRESS, /* base: progress counters' display */
 	LOCK_LOG,      /* base: the log sink; always last */

@@ -9,12 +9,15 @@
 
 #include <stddef.h>
 
+#include "base/thread.h" /* cpu_count() */
+
 struct pool;
 
 /* @name (≤ 15 bytes) shows in ps -L. */
 struct pool *pool_new(const char *name, unsigned threads);
 void pool_submit(struct pool *p, void (*fn)(void *arg), void *arg);
-/* Wait until every job submitted so far is done. Not from a job. */
+/* Wait until the pool is idle: all jobs submitted so far, and those that come
+ * meanwhile, are done. Not from a job. */
 void pool_drain(struct pool *p);
 /* Drain, join, free. */
 void pool_free(struct pool *p);
@@ -27,16 +30,15 @@ static inline void pool_freep(struct pool **p)
 #define cleanup_pool __attribute__((cleanup(pool_freep)))
 
 /*
- * Run fn(ctx, i) for i in [0, n) on the pool and wait. fn returns 0 or
- * -errno; the first failure stops the handing-out of further indices and is
- * returned (with its error object, when fn sets one through @errp).
+ * Run fn(ctx, i) for i in [0, n) on the pool and wait. The caller works as one
+ * of the pool's threads, so a job may call this on its own pool. fn returns 0
+ * or -errno; a failure stops the handing-out of further indices, and that of
+ * the lowest index is returned (with its error object, when fn sets one through
+ * @errp).
  */
 struct error;
 int pool_for_each(struct pool *p, size_t n,
 		  int (*fn)(void *ctx, size_t i, struct error **errp),
 		  void *ctx, struct error **errp);
-
-/* CPUs this process may use, at least 1. */
-unsigned cpu_count(void);
 
 #endif

@@ -15,6 +15,9 @@ struct progress;
 struct progress *progress_new(const char *verb, int show);
 void progress_total(struct progress *p, uint64_t files, uint64_t bytes);
 void progress_add(struct progress *p, uint64_t files, uint64_t bytes);
+/* What was added so far: for the summary of a run. */
+void progress_counts(struct progress *p, uint64_t *ret_files,
+		     uint64_t *ret_bytes);
 /* Erase the line and free. */
 void progress_free(struct progress *p);
 

@@ -94,3 +94,20 @@ void strbuf_addf(struct strbuf *sb, const char *fmt, ...)
 	strbuf_vaddf(sb, fmt, ap);
 	va_end(ap);
 }
+
+void strbuf_add_size(struct strbuf *sb, uint64_t bytes)
+{
+	static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
+	uint64_t unit = 1000;
+	size_t i = 0;
+
+	if (bytes < 1000) {
+		strbuf_addf(sb, "%u B", (unsigned)bytes);
+		return;
+	}
+	for (; i + 1 < ARRAY_SIZE(units) && bytes / 1000 >= unit; i++)
+		unit *= 1000;
+	/* Cut, not rounded: 999.96 MB is not yet 1,000. */
+	strbuf_addf(sb, "%u.%u %s", (unsigned)(bytes / unit),
+		    (unsigned)(bytes % unit / (unit / 10)), units[i]);
+}

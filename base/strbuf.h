@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct strbuf {
 	char *buf; /* NULL while empty and unallocated; see strbuf_str() */
@@ -35,5 +36,7 @@ void strbuf_addf(struct strbuf *sb, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 void strbuf_vaddf(struct strbuf *sb, const char *fmt, va_list ap)
 	__attribute__((format(printf, 2, 0)));
+/* "999 B", "1.2 kB", "34.5 MB": powers of 1,000, for people. */
+void strbuf_add_size(struct strbuf *sb, uint64_t bytes);
 
 #endif

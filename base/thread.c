@@ -1,0 +1,87 @@
+#include "base/thread.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/io.h"
+
+int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *arg),
+		 void *arg)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+	sigset_t all, before;
+	int r;
+
+	assert(strlen(name) <= 15);
+	sigfillset(&all);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		sigdelset(&all, faults[i]);
+	/* The mask is inherited: set it here, or a signal could come first. */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(ret, NULL, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r)
+		return -r;
+	pthread_setname_np(*ret, name);
+	return 0;
+}
+
+static unsigned affinity_count(void)
+{
+	/* Machines with more than CPU_SETSIZE need a larger set. */
+	for (size_t n = CPU_SETSIZE; n <= 1 << 20; n *= 2) {
+		cpu_set_t *set = CPU_ALLOC(n);
+		size_t size = CPU_ALLOC_SIZE(n);
+		int count = 0;
+
+		if (set && sched_getaffinity(0, size, set) == 0)
+			count = CPU_COUNT_S(size, set);
+		CPU_FREE(set);
+		if (count > 0)
+			return (unsigned)count;
+	}
+	return 1;
+}
+
+/* What cpu.max of one cgroup allows, rounded up; @dflt when it says nothing. */
+static unsigned quota_count(const char *cgroup, unsigned dflt)
+{
+	cleanup_free char *path = xasprintf("/sys/fs/cgroup%s/cpu.max", cgroup);
+	cleanup_free char *text = NULL;
+	unsigned long long quota, period;
+	size_t len;
+
+	if (io_read_file(AT_FDCWD, path, 256, &text, &len) < 0 ||
+	    sscanf(text, "%llu %llu", &quota, &period) != 2 || !period)
+		return dflt;
+	quota = quota / period + (quota % period != 0);
+	return quota < dflt ? MAX((unsigned)quota, 1u) : dflt;
+}
+
+unsigned cpu_count(void)
+{
+	unsigned n = affinity_count();
+	cleanup_free char *text = NULL;
+	char *cgroup, *end;
+	size_t len;
+
+	/* "0::/a/b": a limit may stand at any step up to the root. */
+	if (io_read_file(AT_FDCWD, "/proc/self/cgroup", 1 << 16, &text, &len) <
+	    0)
+		return n;
+	cgroup = strstr(text, "0::/");
+	if (!cgroup)
+		return n;
+	cgroup += 3;
+	cgroup[strcspn(cgroup, "\n")] = '\0';
+	while ((end = strrchr(cgroup, '/'))) {
+		n = quota_count(cgroup, n);
+		*end = '\0';
+	}
+	return quota_count("", n);
+}

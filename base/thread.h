@@ -1,0 +1,17 @@
+/*
+ * Threads of ours. They leave every signal to the threads that wait for one;
+ * only faults of their own reach them. Create them after the last fork().
+ */
+#ifndef BASE_THREAD_H
+#define BASE_THREAD_H
+
+#include <pthread.h>
+
+/* @name (≤ 15 bytes) shows in ps -L. 0 or -errno. */
+int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *arg),
+		 void *arg);
+
+/* CPUs this process may use: affinity and cgroup quota, at least 1. */
+unsigned cpu_count(void);
+
+#endif
