@@ -7,12 +7,16 @@
  * headers are rebuilt for each hop, `Authorization` is dropped when scheme,
  * host or port change, https never becomes http, and a target that is neither
  * the origin nor allowed by the address rules is refused. Addresses are
- * checked after DNS: link-local, metadata and unspecified never; loopback and
- * private only when the host that the user named is such itself.
+ * checked after DNS (storage/http_address.h): link-local, metadata and
+ * unspecified never; loopback and private only when the host that the user
+ * named is such itself.
  *
  * Bodies are bounded; Content-Encoding is refused; the body is streamed to the
  * caller's sink on the caller's thread through a bounded buffer, so a slow
- * sink slows its own transfer only.
+ * sink slows its own transfer only. An upload's feed is read there as well.
+ *
+ * A host that answers with Retry-After is left alone by all transfers for that
+ * long (10 minutes at most): http_request() is ATTEMPT_BUSY at once then.
  *
  * Threads: http_request() from any thread, many at once. Create the client
  * after the last fork().
@@ -27,6 +31,7 @@
 #include "base/alloc.h"
 #include "base/op.h"
 #include "base/uri.h"
+#include "storage/http_address.h"
 #include "storage/retry.h"
 #include "storage/sink.h"
 
@@ -37,12 +42,13 @@ struct http_client_options {
 	const char *ca_file;   /* NULL: the system's */
 	const char *cert_file; /* NULL: no client certificate */
 	const char *key_file;
-	unsigned per_host;   /* connections to one host; 0: 8 */
+	unsigned per_host;   /* transfers at once to one host:port; 0: 8 */
 	uint64_t limit_rate; /* bytes/s over all transfers; 0: none */
 	const char *user_agent;
 };
 int http_client_new(const struct http_client_options *o,
 		    struct http_client **ret, struct error **errp);
+/* Not while a request runs. */
 void http_client_free(struct http_client *c);
 
 enum http_method {
@@ -73,7 +79,16 @@ struct http_request {
 	struct sink *sink;
 	uint64_t max_body; /* of a 2xx body; over it is -EFBIG */
 	bool follow;       /* redirects: GET and HEAD only */
-	bool private_ok;   /* the user's own host is loopback or private */
+	/*
+	 * Whose address may be reached. @user_host: the user named the host of
+	 * @url, so anything but ADDRESS_NEVER is fine for it, and redirects
+	 * may go as far inward as it is itself. Otherwise every hop is held to
+	 * @reach.
+	 */
+	bool user_host;
+	enum address_class reach;
+	/* ATTEMPT_STALL unless something moved by then; 0: no such limit. */
+	int64_t idle_deadline_ns;
 };
 
 struct http_response {
@@ -86,6 +101,8 @@ struct http_response {
 	struct http_url final_url; /* after redirects */
 	bool redirected;
 	int64_t retry_after_ms; /* -1: none given */
+	int code; /* -errno that the sink, the feed or on_head returned, or 0 */
+	enum address_class peer; /* of the first hop */
 };
 void http_response_release(struct http_response *r);
 #define cleanup_http_response __attribute__((cleanup(http_response_release)))
@@ -97,10 +114,11 @@ const char *http_response_header(const struct http_response *r,
 /*
  * One attempt, redirects included: no retry here. Returns ATTEMPT_OK when a
  * response of any status was read to its end (look at @ret->status), another
- * attempt value otherwise, with an error object. @ret needs releasing in
- * either case. The head (status, headers) is complete before the sink sees its
+ * attempt value otherwise, with an error object. An error answer that breaks
+ * off in its body is still an answer. @ret needs releasing in either case. The head (status, headers) is complete before the sink sees its
  * first byte; @on_head, if not NULL, is called then, on the caller's thread,
  * and a negative result ends the transfer with that code (ATTEMPT_PROTOCOL).
+ * A failing sink or feed is ATTEMPT_LOCAL, with its error object.
  */
 enum attempt http_request(struct http_client *c, const struct http_request *rq,
 			  struct http_response *ret,

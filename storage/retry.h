@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/op.h"
+
 /* What happened to one attempt. */
 enum attempt {
 	ATTEMPT_OK,
@@ -31,8 +33,13 @@ enum attempt {
 	ATTEMPT_BUSY,         /* 408, 425, 429, 500, 502, 503, 504 */
 	ATTEMPT_RANGE,        /* 416, or a size that differs */
 	ATTEMPT_PROTOCOL,     /* an answer that breaks the protocol */
-	ATTEMPT_REJECTED,     /* any other 4xx */
+	ATTEMPT_TOO_BIG,      /* more bytes than the caller allows */
+	ATTEMPT_ADDRESS,      /* a redirect or an address that we refuse */
+	ATTEMPT_REJECTED,     /* any other 4xx or 5xx */
+	ATTEMPT_LOCAL,        /* the caller's own sink or feed failed */
 	ATTEMPT_CANCELLED,
+	ATTEMPT_DEADLINE, /* the operation's own deadline passed */
+	ATTEMPT_KINDS
 };
 
 struct retry_rule {
@@ -43,6 +50,8 @@ struct retry_rule {
 };
 
 const struct retry_rule *retry_rule(enum attempt a);
+/* What a final status means: 2xx is ATTEMPT_OK, a 3xx that nobody followed is
+ * ATTEMPT_PROTOCOL. */
 enum attempt attempt_of_status(long http_status);
 
 /* The times of the policy; from settings. */
@@ -58,8 +67,9 @@ struct retry {
 	const struct retry_times *times;
 	int64_t deadline_ns; /* without progress; moved by retry_progress() */
 	int64_t hard_deadline_ns; /* the op's own */
-	unsigned attempts;
-	unsigned same; /* attempts that failed the same way in a row */
+	bool must_exist;   /* set by the caller: 404 deserves one more try */
+	unsigned attempts; /* failed since the last progress */
+	unsigned same;     /* of these, failed the same way in a row */
 	enum attempt last;
 };
 void retry_init(struct retry *r, const struct retry_times *t,
@@ -70,5 +80,11 @@ void retry_progress(struct retry *r);
  * give up. @retry_after_ms is the server's wish, or -1.
  */
 int64_t retry_next_ms(struct retry *r, enum attempt a, int64_t retry_after_ms);
+/* When the operation is given up unless something moves: the earlier of the
+ * two deadlines. */
+int64_t retry_give_up_ns(const struct retry *r);
+/* Wait. ATTEMPT_OK, or ATTEMPT_CANCELLED or ATTEMPT_DEADLINE as soon as @op
+ * says so. */
+enum attempt retry_wait(int64_t ms, const struct op *op);
 
 #endif

@@ -49,7 +49,7 @@ void feed_fd_init(struct feed_fd *f, int fd, uint64_t off, uint64_t size);
 /* Collects into memory, refuses more than @max bytes (-EFBIG). */
 struct sink_mem {
 	struct sink sink;
-	char *buf; /* heap; free() it */
+	char *buf; /* NULL, or heap, NUL-ended; free() it */
 	size_t len, max;
 };
 void sink_mem_init(struct sink_mem *s, size_t max);
