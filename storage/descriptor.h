@@ -36,11 +36,18 @@ int descriptor_parse(const struct json *v, struct descriptor *ret,
 /* Write as a canonical object. `data` is written when set. */
 void descriptor_write(struct json_writer *w, const char *key,
 		      const struct descriptor *d);
+/* Read an `annotations` object into an empty @d; @v NULL: there are none. */
+int descriptor_parse_annotations(const struct json *v, struct descriptor *d,
+				 struct error **errp);
 /* NULL when absent. */
 const char *descriptor_annotation(const struct descriptor *d, const char *key);
+/* Set or replace; @value NULL: remove. */
 void descriptor_annotate(struct descriptor *d, const char *key,
 			 const char *value);
 void descriptor_release(struct descriptor *d);
 #define cleanup_descriptor __attribute__((cleanup(descriptor_release)))
+void descriptor_copy(struct descriptor *to, const struct descriptor *from);
+/* Release @n descriptors and the array. */
+void descriptors_free(struct descriptor *v, size_t n);
 
 #endif

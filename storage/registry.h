@@ -105,6 +105,18 @@ struct registry_ops {
 			 size_t *ret_n, const struct op *op,
 			 struct error **errp);
 
+	/* Forget @tag of @repo; with @tag NULL, manifest @d and every tag of
+	 * @repo that names it. Blobs stay. NULL, or -EOPNOTSUPP: this registry
+	 * cannot. */
+	int (*remove)(struct registry *r, const char *repo, const char *tag,
+		      const struct digest *d, const struct op *op,
+		      struct error **errp);
+
+	/* Repositories that have a tag, unsorted, appended to *@ret. NULL, or
+	 * -EOPNOTSUPP: this registry does not say. */
+	int (*list_repos)(struct registry *r, char ***ret, const struct op *op,
+			  struct error **errp);
+
 	void (*free)(struct registry *r);
 };
 
@@ -131,23 +143,36 @@ bool tag_valid(const char *s);
 
 /*
  * An OCI image-layout folder (image specification, image-layout.md), created
- * on the first put. Several repositories share it: a manifest's name in
- * index.json is "<repo>:<tag>". index.json changes under a lock, by rename.
- * Safe for many processes at once.
+ * on the first put; a folder that is not there reads as an empty registry.
+ * Several repositories share it: a manifest's name in index.json is
+ * "<repo>:<tag>". Blobs, and manifests by digest, belong to the folder and are
+ * found under any repository. index.json changes under a lock, by rename: safe
+ * for many processes at once. A relative @folder is taken from the current
+ * directory of this call.
+ *
+ * A manifest put without a tag, or whose last tag moved, stays in index.json
+ * as an entry without a name. What put_manifest() committed survives a power
+ * cut, its blobs included; a blob that no manifest names yet may not. A
+ * manifest whose blobs are missing is refused (-ENOENT).
  */
 struct registry *registry_layout_new(const char *folder);
 
-/* Memory, for tests. */
+/*
+ * Memory, for tests. Each repository has its own blobs, as in a real registry:
+ * what is in another one must be mounted or put. A manifest whose blobs are
+ * missing is refused (-ENOENT).
+ */
 struct registry *registry_fake_new(void);
 
 /* Calls that a fault injector has seen. */
 struct registry_counts {
 	unsigned resolve, get_manifest, put_manifest, has_blob, read_blob,
 		put_blob, mount_blob, other;
-	uint64_t bytes_read, bytes_put;
+	uint64_t bytes_read, bytes_put; /* of blobs */
 };
 
-/* A registry whose calls go to @inner, hit by @fault. Owns @inner. */
+/* A registry whose calls go to @inner, hit by @fault (NULL: only counted).
+ * Owns @inner. */
 struct registry *registry_fault_new(struct registry *inner,
 				    const struct fault *fault);
 /* Calls so far, and what they were. @r is from registry_fault_new(). */
