@@ -7,7 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a fault injector does to the calls that it is told to hit. */
+/*
+ * What a fault injector does to the calls that it is told to hit. SHORTEN and
+ * CORRUPT act on the bytes of a read (a manifest's too), or on the bytes that
+ * a put hands on, which the store then refuses as it would a torn upload. On a
+ * resolved digest CORRUPT flips a bit as well; calls without bytes are left
+ * alone by both.
+ */
 enum fault_action {
 	FAULT_FAIL,    /* return -@code */
 	FAULT_DELAY,   /* wait @arg ms, then go on */

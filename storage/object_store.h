@@ -32,14 +32,17 @@ struct object_store_ops {
 	int (*stat)(struct object_store *s, const struct pointer_uri *uri,
 		    struct object_info *ret, const struct op *op,
 		    struct error **errp);
-	/* Deliver exactly [@off, @off + @len). @validator "" or as stat()
-	 * returned it: another object than that is -ESTALE. */
+	/* Deliver exactly [@off, @off + @len), @len > 0. @validator "" or as
+	 * stat() returned it: another object than that is -ESTALE. One
+	 * that ends before the range does is -EPROTO. */
 	int (*read)(struct object_store *s, const struct pointer_uri *uri,
 		    const char *validator, uint64_t off, uint64_t len,
 		    struct sink *sink, const struct op *op,
 		    struct error **errp);
 	/* Store @feed; @sha256 goes with it where the store keeps metadata.
-	 * An object already there with this size and digest is success. */
+	 * An object already there with this size and digest is success;
+	 * another one is -EEXIST, nothing is overwritten. -EBADMSG: @feed is
+	 * not what @sha256 says, and nothing is stored. */
 	int (*put)(struct object_store *s, const struct pointer_uri *uri,
 		   struct feed *feed, const struct digest *sha256,
 		   const struct op *op, struct error **errp);
@@ -59,9 +62,11 @@ static inline void object_store_free(struct object_store *s)
 }
 
 /*
- * file:// URIs, regular files only, below @roots (NULL-ended, absolute; NULL
- * or empty: nothing is allowed, -EACCES) and without following a symlink below
- * a root. The validator is (dev, ino, size, mtime, ctime).
+ * file:// URIs, regular files only, below @roots (copied; NULL-ended, absolute;
+ * NULL or empty: nothing is allowed, -EACCES) and without following a symlink
+ * below a root. The validator is (dev, ino, size, mtime, ctime). put() makes
+ * missing folders below a root, never a root; a file gets its name only when
+ * it is whole and flushed.
  */
 struct object_store *object_store_file_new(char *const *roots);
 
