@@ -11,13 +11,15 @@
 
 #include "base/error.h"
 #include "engine/tree.h"
+#include "engine/units.h" /* parse_size() */
 
 #define BUNDLE_FILE_NAME ".mops-bundle.yaml"
 
 struct bf_layer {
 	char *name;
-	char **paths;  /* globs, NFC, NULL-ended */
-	char **ignore; /* NULL-ended, may be NULL */
+	char **paths;       /* globs, NFC, NULL-ended */
+	char **ignore;      /* NULL-ended, may be NULL */
+	unsigned line, col; /* in the file, from 1; 0: not from a file */
 };
 
 struct bf_role {
@@ -33,6 +35,7 @@ struct bf_external {
 };
 
 struct bundle_file {
+	char *file;    /* for messages; NULL: there is none */
 	char *name;    /* NULL when absent */
 	char *version; /* NULL when absent */
 	struct bf_layer *layers;
@@ -50,10 +53,11 @@ int bundle_file_parse(const char *buf, size_t n, const char *file,
  * everything and role `default`, without name and version. */
 int bundle_file_load(const char *dir, struct bundle_file *ret,
 		     struct error **errp);
+/* -EINVAL with the place of layer @i in front, when it has one. */
+int bundle_file_layer_error(const struct bundle_file *b, size_t i,
+			    struct error **errp, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 void bundle_file_release(struct bundle_file *b);
 #define cleanup_bundle_file __attribute__((cleanup(bundle_file_release)))
-
-/* "100MB", "1GiB", "512" → bytes. MB = 10⁶, MiB = 2²⁰. */
-int parse_size(const char *s, uint64_t *ret);
 
 #endif

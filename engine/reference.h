@@ -21,7 +21,10 @@ struct reference {
 
 /*
  * @default_registry is what a bare name resolves below: "host[:port][/prefix]"
- * or "oci:<folder>". No version and no digest means tag "latest". -EINVAL.
+ * or "oci:<folder>"; NULL: a bare name is an error. No version and no digest
+ * means tag "latest". -EINVAL; -EPROTONOSUPPORT (kind ERROR_MEDIA_TYPE) for a
+ * digest of another algorithm. A text that may hold a password (a scheme, or
+ * a user before the host) is refused without being quoted.
  */
 int reference_parse(const char *s, const char *default_registry,
 		    struct reference *ret, struct error **errp);
@@ -29,9 +32,17 @@ int reference_parse(const char *s, const char *default_registry,
 bool reference_is_path(const char *s);
 /* Canonical text without credentials: "host/repo:tag@sha256:…". Heap. */
 char *reference_str(const struct reference *r);
-/* Key of its tag in cache refs. Heap. */
+/* Key of its tag in cache refs, the same from any working folder. Heap; NULL
+ * when there is no tag. */
 char *reference_cache_key(const struct reference *r);
 void reference_release(struct reference *r);
 #define cleanup_reference __attribute__((cleanup(reference_release)))
+
+/* What is wrong with a bundle's name (repository grammar, no dot before the
+ * first slash, not "oci"), a version (a registry tag), or a default registry,
+ * in a few words; NULL: nothing. */
+const char *bundle_name_flaw(const char *name);
+const char *bundle_version_flaw(const char *version);
+const char *registry_flaw(const char *registry);
 
 #endif

@@ -2,6 +2,11 @@
  * Settings: one name each. Flag `--io-timeout`, variable MOPS_IO_TIMEOUT, key
  * `io_timeout`; order: flag, environment, ~/.config/mops/config.yaml,
  * /etc/mops/config.yaml, default. One table in settings.c holds them all.
+ *
+ * A value that is wrong is -EINVAL and says where it came from, also when a
+ * stronger source overrides it. An empty variable is not set. A list is
+ * separated by ':' in a variable. Relative paths count from the working folder
+ * in a flag or variable and are refused in a file, where "~/" is the home.
  */
 #ifndef ENGINE_SETTINGS_H
 #define ENGINE_SETTINGS_H
@@ -30,7 +35,8 @@ struct settings {
 	struct settings_origin *origins;
 };
 
-/* A flag as parsed by the edge: its name without dashes, and its text. */
+/* A flag as parsed by the edge: its name without the two dashes in front, and
+ * its text. */
 struct settings_flag {
 	const char *name;
 	const char *value; /* "true" for switches */
@@ -38,6 +44,10 @@ struct settings_flag {
 
 int settings_load(const struct settings_flag *flags, size_t n_flags,
 		  struct settings *ret, struct error **errp);
+/* The same with another file in place of /etc/mops/config.yaml. */
+int settings_load_from(const char *system_file,
+		       const struct settings_flag *flags, size_t n_flags,
+		       struct settings *ret, struct error **errp);
 void settings_release(struct settings *s);
 #define cleanup_settings __attribute__((cleanup(settings_release)))
 
@@ -47,10 +57,11 @@ struct setting_info {
 	bool flag;        /* also a command-line flag */
 	bool is_switch;   /* takes no value */
 	const char *help;
+	const char *dflt; /* as text; NULL: none, or it depends on HOME */
 };
 const struct setting_info *settings_table(size_t *ret_n);
-/* The value as text (heap) and where it came from ("flag", "MOPS_X", a file's
- * path, "default"). */
+/* The value as text (heap; "" when there is none) and where it came from
+ * ("flag", "MOPS_X", a file's path, "default"). NULL: no such setting. */
 char *settings_value(const struct settings *s, const char *name,
 		     const char **ret_origin);
 
