@@ -1,0 +1,329 @@
+"""What the Python tests share: TAP output, temporary folders, the programs under
+test, real mounts, and a docker-registry on loopback.
+
+A test file is a list of functions given to run(); each gets a fresh Env. A
+function passes when it returns, fails when it raises, and is skipped when it
+raises Skip. MOPS_TEST_REQUIRE=all turns skips into failures (scripts/tap-count
+does that for the whole run).
+"""
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+BUILD = pathlib.Path(os.environ.get("MOPS_BUILD", "build")).resolve()
+MOPS = BUILD / "cli" / "mops"
+MOPSFS = BUILD / "fs" / "mopsfs"
+
+
+class Skip(Exception):
+    """The reason why this machine cannot run the test."""
+
+
+class Failed(Exception):
+    """A program under test did what it should not."""
+
+
+def need_root():
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+
+
+def need_fuse():
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError as e:
+        raise Skip(f"/dev/fuse: {e.strerror}") from e
+
+
+def need_program(name):
+    path = shutil.which(name)
+    if not path:
+        raise Skip(f"{name} is not installed")
+    return path
+
+
+def wait_for(what, probe, seconds=20.0):
+    """Poll until probe() is true; an event, never a fixed sleep."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = probe()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise Failed(f"waited {seconds:.0f} s for {what}")
+
+
+class Env:
+    """A world of its own: home, cache, embedded registry, mount points."""
+
+    def __init__(self, base):
+        self.base = pathlib.Path(base)
+        self.n = 0
+        self.mounts = []
+        self.servers = []
+        self.vars = dict(os.environ)
+        for name in list(self.vars):
+            if name.startswith("MOPS_") and name not in ("MOPS_BUILD", "MOPS_TEST_REQUIRE"):
+                del self.vars[name]
+        self.vars.update(
+            HOME=str(self.dir("home")),
+            XDG_DATA_HOME=str(self.dir("data")),
+            XDG_CONFIG_HOME=str(self.dir("config")),
+            XDG_RUNTIME_DIR=str(self.dir("runtime", mode=0o700)),
+            MOPS_CACHE_DIR=str(self.base / "cache"),
+        )
+
+    def dir(self, name, mode=0o755):
+        path = self.base / name
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(mode)
+        return path
+
+    def fresh(self, name):
+        self.n += 1
+        return self.dir(f"{name}-{self.n}")
+
+    def cache(self):
+        return pathlib.Path(self.vars["MOPS_CACHE_DIR"])
+
+    def new_cache(self):
+        """An empty cache from here on."""
+        self.n += 1
+        self.vars["MOPS_CACHE_DIR"] = str(self.base / f"cache-{self.n}")
+
+    def run(self, *argv, code=0, timeout=300, env=None, **kw):
+        """Run to its end; code=None takes any exit status."""
+        p = subprocess.run([str(a) for a in argv], env={**self.vars, **(env or {})}, timeout=timeout,
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **kw)
+        if code is not None and p.returncode != code:
+            raise Failed(f"{' '.join(map(str, argv))}: exit {p.returncode}, wanted {code}\n"
+                         f"{p.stdout.decode(errors='replace')[-2000:]}{p.stderr.decode(errors='replace')[-2000:]}")
+        return p
+
+    def mops(self, *args, **kw):
+        return self.run(MOPS, *args, **kw)
+
+    def mops_json(self, *args, **kw):
+        return json.loads(self.mops(*args, "--json", **kw).stdout)
+
+    def mopsfs(self, *args, **kw):
+        return self.run(MOPSFS, *args, **kw)
+
+    def start(self, *argv, env=None, **kw):
+        return subprocess.Popen([str(a) for a in argv], env={**self.vars, **(env or {})}, stdin=subprocess.DEVNULL, **kw)
+
+    def push(self, folder, ref, *args):
+        return self.mops_json("push", folder, "--to", ref, *args)
+
+    @contextlib.contextmanager
+    def mount(self, ref, *args, env=None):
+        """A mount for the length of a with block; yields its folder."""
+        need_fuse()
+        at = self.fresh("mnt")
+        self.mopsfs("mount", ref, at, *args, env=env, timeout=120)
+        self.mounts.append(at)
+        try:
+            yield at
+        finally:
+            self.umount(at)
+
+    def umount(self, at):
+        if at in self.mounts:
+            self.mounts.remove(at)
+        if is_mounted(at):
+            self.run(MOPSFS, "umount", at, code=None, timeout=30)
+        if is_mounted(at):
+            subprocess.run(["umount", "-l", str(at)], check=False, stderr=subprocess.DEVNULL)
+
+    def close(self):
+        for at in list(self.mounts):
+            self.umount(at)
+        for server in self.servers:
+            server.stop()
+
+
+def is_mounted(path):
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
+        return any(line.split()[4] == str(path) for line in f)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class DockerRegistry:
+    """Debian's docker-registry on a free loopback port, with an access log."""
+
+    LINE = re.compile(r'"(GET|HEAD|PUT|POST|PATCH|DELETE) (\S+) HTTP/[0-9.]+" (\d+) (\d+)')
+
+    def __init__(self, env, user=None, password=None):
+        need_program("docker-registry")
+        self.dir = env.fresh("registry")
+        self.log_path = self.dir / "log"
+        self.auth = (user, password)
+        self.port = free_port()
+        self.host = f"127.0.0.1:{self.port}"
+        self.proc = None
+        env.servers.append(self)
+        self.start()
+
+    def config(self):
+        auth = ""
+        if self.auth[0]:
+            line = subprocess.run(["htpasswd", "-Bbn", *self.auth], check=True, stdout=subprocess.PIPE).stdout
+            (self.dir / "htpasswd").write_bytes(line)
+            auth = f"auth: {{htpasswd: {{realm: t, path: {self.dir}/htpasswd}}}}\n"
+        return (f"version: 0.1\nlog: {{level: warn}}\n"
+                f"storage: {{filesystem: {{rootdirectory: {self.dir}/data}}, delete: {{enabled: true}}}}\n"
+                f"http: {{addr: {self.host}}}\n{auth}")
+
+    def start(self):
+        (self.dir / "config.yml").write_text(self.config())
+        with open(self.log_path, "ab") as log:
+            self.proc = subprocess.Popen(["docker-registry", "serve", str(self.dir / "config.yml")],
+                                         stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+        def up():
+            if self.proc.poll() is not None:
+                raise Failed("docker-registry ended: " + self.log_path.read_text()[-500:])
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return True
+            except OSError:
+                return False
+        wait_for("docker-registry", up)
+
+    def stop(self):
+        if self.proc and self.proc.poll() is None:
+            self.proc.terminate()
+            try:
+                self.proc.wait(10)
+            except subprocess.TimeoutExpired:
+                self.proc.kill()
+                self.proc.wait()
+
+    def requests(self):
+        """(method, path, status, bytes) of every request so far."""
+        return [(m, p, int(s), int(n)) for m, p, s, n in self.LINE.findall(self.log_path.read_text(errors="replace"))]
+
+    def forget(self):
+        """Let requests() begin anew."""
+        os.truncate(self.log_path, 0)
+
+    def content_bytes(self):
+        """Bytes of blobs sent since forget()."""
+        return sum(n for m, p, s, n in self.requests() if m == "GET" and "/blobs/" in p and s in (200, 206))
+
+    def blob_path(self, hexdigest):
+        return self.dir / "data/docker/registry/v2/blobs/sha256" / hexdigest[:2] / hexdigest / "data"
+
+
+def snapshot(top):
+    """path → (kind, executable, content digest or link target) of a tree,
+    .mops/ left out."""
+    out = {}
+    top = str(top)
+    for at, dirs, files in os.walk(top):
+        rel = os.path.relpath(at, top)
+        if rel == ".":
+            dirs[:] = [d for d in dirs if d != ".mops"]
+        for name in list(dirs) + files:
+            path = os.path.join(at, name)
+            key = os.path.normpath(os.path.join(rel, name))
+            st = os.lstat(path)
+            if stat.S_ISLNK(st.st_mode):
+                out[key] = ("symlink", False, os.readlink(path))
+            elif stat.S_ISDIR(st.st_mode):
+                out[key] = ("dir", False, "")
+            else:
+                out[key] = ("file", bool(st.st_mode & 0o100), sha256_file(path))
+    return out
+
+
+def sha256_file(path):
+    h = hashlib.sha256()
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            h.update(block)
+    return h.hexdigest()
+
+
+def same(a, b, what="trees"):
+    """Two snapshots are equal, or say the first differences."""
+    if a == b:
+        return
+    lines = []
+    for key in sorted(set(a) | set(b)):
+        if a.get(key) != b.get(key):
+            lines.append(f"{key}: {a.get(key)} against {b.get(key)}")
+    raise Failed(f"{what} differ in {len(lines)} places:\n" + "\n".join(lines[:10]))
+
+
+def write_random(path, size, seed):
+    """@size bytes that are the same for the same seed."""
+    r = random.Random(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as f:
+        left = size
+        while left > 0:
+            n = min(left, 1 << 20)
+            f.write(r.randbytes(n))
+            left -= n
+
+
+def run(tests):
+    """Run @tests as a TAP program and exit."""
+    print(f"1..{len(tests)}", flush=True)
+    failed = False
+    only = sys.argv[1:]
+    for i, test in enumerate(tests, 1):
+        name = test.__name__.replace("_", " ")
+        if only and test.__name__ not in only:
+            print(f"ok {i} - {name} # SKIP not asked for", flush=True)
+            continue
+        base = tempfile.mkdtemp(prefix="mops-", dir=os.environ.get("TMPDIR"))
+        env = Env(base)
+        start = time.monotonic()
+        try:
+            test(env)
+            print(f"ok {i} - {name} ({time.monotonic() - start:.1f} s)", flush=True)
+        except Skip as e:
+            print(f"ok {i} - {name} # SKIP {e}", flush=True)
+        except BaseException as e:  # noqa: B902 - a test may fail in any way
+            failed = True
+            for line in traceback.format_exc().splitlines():
+                print("# " + line)
+            print(f"not ok {i} - {name}", flush=True)
+            if isinstance(e, KeyboardInterrupt):
+                env.close()
+                raise
+        finally:
+            env.close()
+            shutil.rmtree(base, ignore_errors=True)
+    sys.exit(1 if failed else 0)
+
+
+def terminate(proc, sig=signal.SIGTERM, seconds=10):
+    """End a process of ours by its pid and return its status."""
+    if proc.poll() is None:
+        proc.send_signal(sig)
+    try:
+        return proc.wait(seconds)
+    except subprocess.TimeoutExpired:
+        proc.kill()
+        return proc.wait()
