@@ -1,0 +1,340 @@
+#include "engine/push.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+struct pusher {
+	struct session *s;
+	const struct push_options *o;
+	const struct op *op;
+	struct registry *registry;
+	struct workspace ws;
+	struct plan plan;
+	struct composed composed;
+	struct pool *pool;
+	struct progress *progress;
+	char **tags; /* the first one is the reference's */
+	struct push_result *out;
+	atomic_uint_fast64_t sent, bytes_sent, externals_sent;
+};
+
+static void pusher_release(struct pusher *p)
+{
+	pool_freep(&p->pool);
+	progress_free(p->progress);
+	composed_release(&p->composed);
+	plan_release(&p->plan);
+	workspace_release(&p->ws);
+	strv_free(p->tags);
+}
+#define cleanup_pusher __attribute__((cleanup(pusher_release)))
+
+void push_result_release(struct push_result *r)
+{
+	reference_release(&r->ref);
+	strv_free(r->warnings);
+	*r = (struct push_result){0};
+}
+
+/*
+ * Where to: --to, or the bundle file's name and version below the default
+ * registry.
+ */
+
+static int reference_text(const struct pusher *p, char **ret,
+			  struct error **errp)
+{
+	const char *version = p->ws.bf.version;
+
+	if (p->o->to) {
+		*ret = xstrdup(p->o->to);
+		return 0;
+	}
+	if (!p->ws.bf.name)
+		return error_hint(
+			errp,
+			error_set(errp, EINVAL, "'%s' has no name to push to",
+				  p->o->dir),
+			"say --to NAME@VERSION, or write a %s (mops init)",
+			BUNDLE_FILE_NAME);
+	if (p->o->tags && p->o->tags[0])
+		version = p->o->tags[0];
+	*ret = xasprintf("%s@%s", p->ws.bf.name, version ? version : "latest");
+	return 0;
+}
+
+static int choose_target(struct pusher *p, struct error **errp)
+{
+	cleanup_free char *text = NULL;
+	struct reference *ref = &p->out->ref;
+	char *const *t;
+	int r = reference_text(p, &text, errp);
+
+	if (r < 0)
+		return r;
+	r = reference_parse(text, session_settings(p->s)->registry, ref, errp);
+	if (r < 0)
+		return r;
+	if (ref->has_digest || !ref->repo)
+		return error_set(errp, EINVAL,
+				 "cannot push to '%s': a push goes to a name "
+				 "and a version, the digest is its result",
+				 text);
+	strv_append(&p->tags, xstrdup(ref->tag));
+	for (t = p->o->tags; t && *t; t++) {
+		if (!tag_valid(*t))
+			return error_set(errp, EINVAL, "'%s' is not a tag", *t);
+		if (strcmp(*t, ref->tag) != 0)
+			strv_append(&p->tags, xstrdup(*t));
+	}
+	return session_registry(p->s, ref, &p->registry, errp);
+}
+
+/*
+ * Inventory, plan, composition.
+ */
+
+static int prepare(struct pusher *p, struct error **errp)
+{
+	struct plan_options po = {
+		.pack_nothing = p->o->pack_nothing,
+		.externals = p->o->externals,
+		.n_externals = p->o->n_externals,
+	};
+	struct compose_options co = {.pool = p->pool, .progress = p->progress};
+	int r = plan_make(&p->ws.inv, &p->ws.bf, &po, &p->plan, errp);
+
+	if (r == 0)
+		r = compose(&p->ws.inv, &p->ws.bf, &p->plan, &co, &p->composed,
+			    errp);
+	if (r < 0)
+		return r;
+	p->out->digest = p->composed.digest;
+	p->out->files = p->composed.files;
+	p->out->bytes = p->composed.bytes;
+	p->out->unowned = p->ws.inv.n_unowned;
+	p->out->warnings = steal_ptr(&p->ws.inv.warnings);
+	p->out->blobs_total = p->composed.n_blobs;
+	return 0;
+}
+
+/*
+ * Uploading.
+ */
+
+/* The registry refused the bytes: was it the file that changed? */
+static int explain_refusal(struct pusher *p, const struct composed_blob *b,
+			   int code, struct error **errp)
+{
+	cleanup_error struct error *why = NULL;
+	cleanup_free struct digest *chunks = NULL;
+	struct digest now;
+	uint32_t n_chunks;
+	int r = 0;
+
+	if (b->pack) {
+		r = pack_hash(b->pack, &now, &chunks, &n_chunks, &why);
+	} else if (b->file) {
+		cleanup_fd int fd = inventory_open(&p->ws.inv, b->file, &why);
+
+		r = fd < 0 ? fd
+			   : digest_of_fd(fd, b->file_off, b->desc.size, &now,
+					  &why);
+		if (r == 0 && !digest_equal(&now, &b->desc.digest))
+			r = error_set_kind(&why, ERROR_VALIDATION, ESTALE,
+					   "'%s' changed since it was scanned",
+					   b->file->path);
+	}
+	if (r == 0)
+		return code;
+	error_free(errp ? steal_ptr(errp) : NULL);
+	return error_propagate(errp, &why, r);
+}
+
+static int send_blob(struct pusher *p, const struct composed_blob *b,
+		     struct error **errp)
+{
+	const char *repo = p->out->ref.repo;
+	const struct digest *d = &b->desc.digest;
+	struct feed_mem mem;
+	struct feed_fd file;
+	cleanup_fd int fd = -1;
+	struct feed *feed;
+	int r;
+
+	if (b->mem) {
+		feed_mem_init(&mem, b->mem, b->desc.size);
+		feed = &mem.feed;
+	} else if (b->pack) {
+		feed = pack_feed(b->pack);
+	} else {
+		fd = inventory_open(&p->ws.inv, b->file, errp);
+		if (fd < 0)
+			return fd;
+		feed_fd_init(&file, fd, b->file_off, b->desc.size);
+		feed = &file.feed;
+	}
+	r = p->registry->ops->put_blob(p->registry, repo, d, feed, p->op, errp);
+	return r < 0 ? explain_refusal(p, b, r, errp) : 0;
+}
+
+/* 1 when the registry has the blob already. */
+static int have_blob(struct pusher *p, const struct composed_blob *b,
+		     struct error **errp)
+{
+	uint64_t size;
+	int r;
+
+	if (p->o->force)
+		return 0;
+	r = p->registry->ops->has_blob(p->registry, p->out->ref.repo,
+				       &b->desc.digest, &size, p->op, errp);
+	return r == 1 ? size == b->desc.size : r;
+}
+
+static int upload_blob(void *ctx, size_t i, struct error **errp)
+{
+	struct pusher *p = ctx;
+	const struct composed_blob *b = &p->composed.blobs[i];
+	int have = have_blob(p, b, errp);
+	int r = have < 0 ? have : 0;
+
+	if (have == 0 && !p->o->dry_run)
+		r = send_blob(p, b, errp);
+	if (r < 0)
+		return error_prefix(errp, r, "sending blob '%s'",
+				    digest_to_str(&b->desc.digest).str);
+	if (have == 0) {
+		atomic_fetch_add(&p->sent, 1);
+		atomic_fetch_add(&p->bytes_sent, b->desc.size);
+	}
+	progress_add(p->progress, 0, b->desc.size);
+	return 0;
+}
+
+static int put_external(struct pusher *p, const struct plan_entry *e,
+			const struct pointer_uri *uri, struct error **errp)
+{
+	const struct object_stores *stores = session_stores(p->s);
+	struct object_store *store = object_stores_for(stores, uri, errp);
+	cleanup_fd int fd = -1;
+	struct feed_fd feed;
+	struct digest now;
+	int r;
+
+	if (!store)
+		return -EPROTONOSUPPORT;
+	fd = inventory_open(&p->ws.inv, e->inv, errp);
+	if (fd < 0)
+		return fd;
+	/* A store does not check SHA-256 as a registry does. */
+	r = digest_of_fd(fd, 0, e->inv->size, &now, errp);
+	if (r < 0)
+		return r;
+	if (!digest_equal(&now, &e->inv->digest))
+		return error_set_kind(errp, ERROR_VALIDATION, ESTALE,
+				      "'%s' changed since it was scanned",
+				      e->inv->path);
+	feed_fd_init(&feed, fd, 0, e->inv->size);
+	return store->ops->put(store, uri, &feed.feed, &e->inv->digest, p->op,
+			       errp);
+}
+
+static int upload_external(void *ctx, size_t i, struct error **errp)
+{
+	struct pusher *p = ctx;
+	const struct plan_entry *e = p->composed.externals[i];
+	cleanup_pointer_uri struct pointer_uri uri = {0};
+	int r = pointer_uri_parse(e->uri, strlen(e->uri), &uri, errp);
+
+	if (r == 0 && !p->o->dry_run)
+		r = put_external(p, e, &uri, errp);
+	if (r < 0)
+		return error_prefix(errp, r, "sending '%s'", e->inv->path);
+	atomic_fetch_add(&p->externals_sent, 1);
+	progress_add(p->progress, 1, e->inv->size);
+	return 0;
+}
+
+/* The commit point: everything the manifest names is there. */
+static int move_tags(struct pusher *p, struct error **errp)
+{
+	const char *repo = p->out->ref.repo;
+	struct digest now;
+	int r;
+
+	for (char **t = p->tags; *t; t++) {
+		r = p->registry->ops->resolve(p->registry, repo, *t, &now,
+					      p->op, NULL);
+		if (r == 0 && digest_equal(&now, &p->out->digest))
+			continue;
+		p->out->tag_moved = true;
+		if (p->o->dry_run)
+			continue;
+		r = p->registry->ops->put_manifest(p->registry, repo, *t,
+						   MEDIA_TYPE_MANIFEST,
+						   p->composed.manifest.buf,
+						   p->composed.manifest.len,
+						   p->op, errp);
+		if (r < 0)
+			return error_prefix(errp, r, "tag '%s'", *t);
+	}
+	return 0;
+}
+
+static int upload(struct pusher *p, struct error **errp)
+{
+	int r = pool_for_each(p->pool, p->composed.n_externals, upload_external,
+			      p, errp);
+
+	if (r == 0)
+		r = pool_for_each(p->pool, p->composed.n_blobs, upload_blob, p,
+				  errp);
+	if (r == 0)
+		r = move_tags(p, errp);
+	p->out->blobs_sent = p->sent;
+	p->out->bytes_sent = p->bytes_sent;
+	p->out->externals_sent = p->externals_sent;
+	return r;
+}
+
+static int push_steps(struct pusher *p, struct error **errp)
+{
+	unsigned n = session_settings(p->s)->concurrency;
+	struct workspace_options wo = {
+		.follow_symlinks = p->o->follow_symlinks,
+		.op = p->op,
+	};
+	int r;
+
+	p->progress = progress_new("pushing", p->o->show_progress);
+	wo.progress = p->progress;
+	r = workspace_open(p->s, p->o->dir, &wo, &p->ws, errp);
+	if (r == 0)
+		r = choose_target(p, errp);
+	if (r < 0)
+		return r;
+	p->pool = pool_new("push", n ? n : 8);
+	r = prepare(p, errp);
+	return r < 0 ? r : upload(p, errp);
+}
+
+int push(struct session *s, const struct push_options *o,
+	 struct push_result *ret, const struct op *op, struct error **errp)
+{
+	cleanup_push_result struct push_result out = {0};
+	cleanup_pusher struct pusher p = {
+		.s = s,
+		.o = o,
+		.op = op,
+		.ws = WORKSPACE_INIT,
+		.out = &out,
+	};
+	int r = push_steps(&p, errp);
+
+	if (r < 0)
+		return error_prefix(errp, r, "pushing '%s'", o->dir);
+	*ret = out;
+	out = (struct push_result){0};
+	return 0;
+}

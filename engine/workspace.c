@@ -1,0 +1,47 @@
+#include "engine/workspace.h"
+
+static int scan_hashed(struct session *s, const char *dir,
+		       const struct workspace_options *o, struct workspace *ws,
+		       struct error **errp)
+{
+	struct scan_options so = {
+		.follow_symlinks = o->follow_symlinks,
+		.hash = true,
+		.progress = o->progress,
+		.op = o->op,
+	};
+	struct cache *cache;
+	int r = session_cache(s, &cache, errp);
+
+	if (r == 0)
+		r = hashes_open(cache, dir, &so.hashes, errp);
+	if (r < 0)
+		return r;
+	r = scan(dir, &ws->bf, &so, &ws->inv, errp);
+	if (r == 0)
+		r = hashes_save(so.hashes, errp);
+	hashes_free(so.hashes);
+	return r;
+}
+
+int workspace_open(struct session *s, const char *dir,
+		   const struct workspace_options *o, struct workspace *ret,
+		   struct error **errp)
+{
+	cleanup_workspace struct workspace ws = WORKSPACE_INIT;
+	int r = bundle_file_load(dir, &ws.bf, errp);
+
+	if (r == 0)
+		r = scan_hashed(s, dir, o, &ws, errp);
+	if (r < 0)
+		return r;
+	*ret = ws;
+	ws = (struct workspace)WORKSPACE_INIT;
+	return 0;
+}
+
+void workspace_release(struct workspace *ws)
+{
+	inventory_release(&ws->inv);
+	bundle_file_release(&ws->bf);
+}
