@@ -32,12 +32,15 @@
 
 struct content;
 
+/* What a map can describe; a larger source is -EFBIG. */
+#define CONTENT_SIZE_MAX (UINT64_C(1) << 50)
+
 struct content_spec {
 	struct digest digest;
 	uint64_t size;
-	/* One digest per chunk, n = ceil(size / CHUNK_SIZE); NULL when size ≤
-	 * CHUNK_SIZE: then the digest itself is the only chunk's. Must outlive
-	 * the content. */
+	/* One digest per chunk, n = ceil(size / CHUNK_SIZE); not looked at when
+	 * size ≤ CHUNK_SIZE: then the digest itself is the only chunk's. Must
+	 * outlive the content. */
 	const struct digest *chunks;
 };
 
@@ -47,8 +50,8 @@ uint32_t chunk_len(uint64_t size, uint32_t i);
 
 /*
  * Never fails for want of a partial file: those are made at the first put.
- * Contents of one (digest, key) are shared within the process; each open is
- * one reference.
+ * Contents of one digest and chunk list (the same pointer) are shared within
+ * the process; each open is one reference.
  */
 int content_open(struct cache *c, const struct content_spec *spec,
 		 struct content **ret, struct error **errp);
@@ -85,7 +88,8 @@ int content_recheck(struct content *ct, uint64_t off, uint64_t n,
 
 /*
  * Store chunk @i: hashed here, -EBADMSG when it is not what the list says, and
- * then nothing is kept. -ENOSPC and the like leave the chunk absent.
+ * then nothing is kept. -ENOSPC and the like leave the chunk absent; so does
+ * -EAGAIN, while the content is being sealed and this chunk turned out damaged.
  */
 int content_put(struct content *ct, uint32_t i, const void *buf, size_t n,
 		struct error **errp);
@@ -102,7 +106,8 @@ int content_seal(struct content *ct, struct error **errp);
 
 /*
  * Single flight between processes for chunks [@first, @first + @n): an OFD
- * lock on the map. Waits until @deadline_ns, looking at the bits in between:
+ * lock on a range of locks/chunk, which stays the same file while partials come
+ * and go. Waits until @deadline_ns, looking at the bits in between:
  * 0 claimed; 1 all these chunks are there by now (not claimed); -ETIMEDOUT go
  * on without. Within a process the caller keeps ranges apart.
  */

@@ -1,0 +1,279 @@
+/*
+ * Which descriptors a content uses now. They are opened when they are needed,
+ * and closed for contents that were not used lately, so that a bundle of
+ * thousands of contents does not run out of them.
+ */
+#include "cache/content_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/time.h"
+
+/* How long "nothing on disk" is believed: other processes' work is seen this
+ * much later, and a scan over many absent chunks costs no system calls. */
+#define ABSENT_MS 5
+
+static struct backing *backing_new(void)
+{
+	struct backing *b = xcalloc(1, sizeof(*b));
+
+	atomic_init(&b->refs, 1);
+	b->fd = -1;
+	b->map_fd = -1;
+	return b;
+}
+
+void backing_unref(struct backing *b)
+{
+	if (atomic_fetch_sub(&b->refs, 1) != 1)
+		return;
+	closep(&b->map_fd);
+	if (b->staged)
+		staged_discard(b->staged); /* its descriptor is @fd */
+	else
+		closep(&b->fd);
+	free(b);
+}
+
+static struct backing *backing_ref(struct backing *b)
+{
+	atomic_fetch_add(&b->refs, 1);
+	return b;
+}
+
+static int open_sealed(struct content *ct, struct backing *b)
+{
+	struct stat st;
+	int fd = blob_open_raw(ct->c, &ct->digest, ct->size, &st);
+
+	if (fd < 0)
+		return fd;
+	b->fd = fd;
+	b->sealed = true;
+	/* Perhaps a sealer was killed before it removed the partial's name. */
+	if (st.st_nlink > 1 && ct->n > 1)
+		partial_unlink(ct);
+	return 0;
+}
+
+static int open_what_is_there(struct content *ct, struct backing *b)
+{
+	int r = open_sealed(ct, b);
+
+	if (r != -ENOENT || ct->n <= 1)
+		return r;
+	r = partial_open(ct, b);
+	if (r == -ENOENT) /* it may have been sealed between the two looks */
+		r = open_sealed(ct, b);
+	return r;
+}
+
+/*
+ * The list of contents that hold descriptors.
+ */
+
+void backing_unlist_locked(struct cache *c, struct content *ct)
+{
+	struct content_list *l = &c->open_contents;
+
+	if (!ct->listed)
+		return;
+	if (ct->prev)
+		ct->prev->next = ct->next;
+	else
+		l->first = ct->next;
+	if (ct->next)
+		ct->next->prev = ct->prev;
+	else
+		l->last = ct->prev;
+	ct->prev = ct->next = NULL;
+	ct->listed = false;
+	l->count--;
+}
+
+static void list_append_locked(struct cache *c, struct content *ct)
+	REQUIRES(c->lock);
+static void list_append_locked(struct cache *c, struct content *ct)
+{
+	struct content_list *l = &c->open_contents;
+
+	ct->prev = l->last;
+	ct->next = NULL;
+	if (l->last)
+		l->last->next = ct;
+	else
+		l->first = ct;
+	l->last = ct;
+	ct->listed = true;
+	l->count++;
+}
+
+enum idle_kind { IDLE_NOTHING, IDLE_KEPT, IDLE_TAKEN };
+
+/* What @ct holds, unless it would be lost with its descriptor. */
+static enum idle_kind take_idle(struct content *ct, bool lose_staged,
+				struct backing **ret)
+{
+	enum idle_kind kind = IDLE_NOTHING;
+
+	mutex_lock(&ct->lock);
+	if (ct->backing && ct->backing->staged && !lose_staged) {
+		kind = IDLE_KEPT;
+	} else if (ct->backing) {
+		*ret = ct->backing;
+		ct->backing = NULL;
+		ct->absent_until = 0;
+		kind = IDLE_TAKEN;
+	}
+	mutex_unlock(&ct->lock);
+	return kind;
+}
+
+/*
+ * Close one content that was not used since the last look; in the second round
+ * any, and in the third even bytes that are not sealed yet: they are fetched
+ * again.
+ */
+static struct backing *evict_locked(struct cache *c, const struct content *keep)
+	REQUIRES(c->lock);
+static struct backing *evict_locked(struct cache *c, const struct content *keep)
+{
+	unsigned round = c->open_contents.count;
+
+	for (unsigned i = 0; i < 3 * round && c->open_contents.first; i++) {
+		struct content *ct = c->open_contents.first;
+		enum idle_kind kind = IDLE_KEPT;
+		struct backing *b = NULL;
+
+		backing_unlist_locked(c, ct);
+		if (!atomic_exchange(&ct->used, false) && ct != keep)
+			kind = take_idle(ct, i >= 2 * round, &b);
+		if (kind == IDLE_TAKEN)
+			return b;
+		if (kind == IDLE_KEPT)
+			list_append_locked(c, ct);
+	}
+	return NULL;
+}
+
+/* Put @ct into the list; close others until it is short enough. */
+static void keep_open(struct content *ct)
+{
+	struct cache *c = ct->c;
+	struct backing *evicted;
+
+	do {
+		evicted = NULL;
+		mutex_lock(&c->lock);
+		if (!ct->listed)
+			list_append_locked(c, ct);
+		if (c->open_contents.count > c->open_contents.max)
+			evicted = evict_locked(c, ct);
+		mutex_unlock(&c->lock);
+		if (evicted)
+			backing_unref(evicted);
+	} while (evicted);
+}
+
+/*
+ * Getting one.
+ */
+
+typedef int open_fn(struct content *ct, struct backing *ret);
+
+static int get_locked(struct content *ct, open_fn *open_it, bool *ret_opened,
+		      struct backing **ret) REQUIRES(ct->lock);
+static int get_locked(struct content *ct, open_fn *open_it, bool *ret_opened,
+		      struct backing **ret)
+{
+	*ret_opened = false;
+	if (!ct->backing) {
+		struct backing *b = backing_new();
+		int r = open_it(ct, b);
+
+		if (r < 0) {
+			backing_unref(b);
+			return r;
+		}
+		ct->backing = b;
+		*ret_opened = true;
+	}
+	*ret = backing_ref(ct->backing);
+	return 0;
+}
+
+int backing_get(struct content *ct, bool fresh, struct backing **ret)
+{
+	bool opened = false;
+	int r = -ENOENT;
+
+	mutex_lock(&ct->lock);
+	if (ct->backing || fresh || time_mono_ns() >= ct->absent_until)
+		r = get_locked(ct, open_what_is_there, &opened, ret);
+	if (r == -ENOENT && (fresh || time_mono_ns() >= ct->absent_until))
+		ct->absent_until = time_deadline_ms(ABSENT_MS);
+	mutex_unlock(&ct->lock);
+	if (opened)
+		keep_open(ct);
+	if (r == 0 && !atomic_load_explicit(&ct->used, memory_order_relaxed))
+		atomic_store_explicit(&ct->used, true, memory_order_relaxed);
+	return r;
+}
+
+static int open_or_make(struct content *ct, struct backing *b)
+{
+	int r = open_what_is_there(ct, b);
+
+	return r == -ENOENT ? partial_make(ct, b) : r;
+}
+
+int backing_get_or_make(struct content *ct, struct backing **ret,
+			struct error **errp)
+{
+	bool opened = false;
+	int r;
+
+	mutex_lock(&ct->lock);
+	r = get_locked(ct, open_or_make, &opened, ret);
+	mutex_unlock(&ct->lock);
+	if (opened)
+		keep_open(ct);
+	if (r < 0)
+		return error_set_errno(errp, -r, "cannot make room for '%s'",
+				       digest_to_hex(&ct->digest).str);
+	atomic_store_explicit(&ct->used, true, memory_order_relaxed);
+	return 0;
+}
+
+void backing_adopt(struct content *ct, struct staged **take_s)
+{
+	struct backing *b = backing_new();
+
+	b->staged = steal_ptr(take_s);
+	b->fd = staged_fd(b->staged);
+	mutex_lock(&ct->lock);
+	if (!ct->backing)
+		ct->backing = steal_ptr(&b);
+	mutex_unlock(&ct->lock);
+	if (b)
+		backing_unref(b); /* another thread was first */
+	else
+		keep_open(ct);
+}
+
+void backing_forget(struct content *ct, struct backing *b)
+{
+	struct backing *old = NULL;
+
+	mutex_lock(&ct->lock);
+	if (ct->backing == b) {
+		old = ct->backing;
+		ct->backing = NULL;
+		ct->absent_until = 0;
+	}
+	mutex_unlock(&ct->lock);
+	if (old)
+		backing_unref(old);
+}

@@ -1,0 +1,236 @@
+#include "cache/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/io.h"
+
+int blob_open_raw(struct cache *c, const struct digest *d, uint64_t size,
+		  struct stat *ret_st)
+{
+	struct shard_name name = shard_name(d);
+	cleanup_fd int fd =
+		openat(c->room[ROOM_BLOBS], name.str,
+		       O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0 && errno == ELOOP) { /* a symlink that we did not make */
+		quarantine(c, ROOM_BLOBS, name.str, -1);
+		return -ENOENT;
+	}
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, ret_st) < 0)
+		return -errno;
+	if (!S_ISREG(ret_st->st_mode) || (uint64_t)ret_st->st_size != size) {
+		quarantine(c, ROOM_BLOBS, name.str, fd);
+		return -ENOENT;
+	}
+	return steal_fd(&fd);
+}
+
+int blob_rehash(struct cache *c, const struct digest *d, int fd, uint64_t size)
+{
+	struct shard_name name = shard_name(d);
+	struct stat before, after;
+	struct digest got;
+	int r;
+
+	if (fstat(fd, &before) < 0)
+		return -errno;
+	r = hash_file(fd, size, NULL, NULL, &got);
+	if (r < 0 && r != -EIO)
+		return r;
+	if (r < 0 || !digest_equal(&got, d)) {
+		statindex_forget(c, d);
+		quarantine(c, ROOM_BLOBS, name.str, fd);
+		return -ENOENT;
+	}
+	if (fstat(fd, &after) == 0 && stat_same(&before, &after))
+		statindex_put(c, d, &after);
+	return 0;
+}
+
+int cache_blob_open(struct cache *c, const struct digest *d, uint64_t size,
+		    struct error **errp)
+{
+	struct stat st;
+	cleanup_fd int fd = blob_open_raw(c, d, size, &st);
+	int r = fd < 0 ? fd : 0;
+
+	if (r == 0 && !statindex_matches(c, d, &st))
+		r = blob_rehash(c, d, fd, size);
+	if (r == -ENOENT)
+		return error_set(errp, ENOENT, "blob '%s' is not in the cache",
+				 digest_to_hex(d).str);
+	if (r < 0)
+		return error_set_errno(errp, -r, "cannot read blob '%s'",
+				       digest_to_hex(d).str);
+	return steal_fd(&fd);
+}
+
+bool cache_blob_exists(struct cache *c, const struct digest *d, uint64_t size)
+{
+	struct shard_name name = shard_name(d);
+	struct stat st;
+
+	return fstatat(c->room[ROOM_BLOBS], name.str, &st,
+		       AT_SYMLINK_NOFOLLOW) == 0 &&
+	       S_ISREG(st.st_mode) && (uint64_t)st.st_size == size;
+}
+
+int cache_blob_open_passthrough(struct cache *c, const struct digest *d,
+				uint64_t size)
+{
+	struct stat st;
+	cleanup_fd int fd = -1;
+
+	if (!c->locks_trusted)
+		return -EAGAIN;
+	fd = blob_open_raw(c, d, size, &st);
+	if (fd < 0)
+		return -EAGAIN;
+	/* First the lock, then the look: from here on nobody links it out. */
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0 || fstat(fd, &st) < 0)
+		return -EAGAIN;
+	if (st.st_nlink != 1 || (st.st_mode & 0222) ||
+	    !statindex_matches(c, d, &st))
+		return -EAGAIN;
+	return steal_fd(&fd);
+}
+
+/*
+ * The commit.
+ */
+
+/* The file that @fd is, under a second name; -EEXIST never replaces. */
+static int link_fd(int fd, int dirfd, const char *name)
+{
+	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, self, dirfd, name, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
+	if (errno != ENOENT && errno != EXDEV && errno != ENOTDIR)
+		return -errno;
+	/* Without /proc: allowed to root, and to anyone on newer kernels. */
+	if (linkat(fd, "", dirfd, name, AT_EMPTY_PATH) == 0)
+		return 0;
+	return -errno;
+}
+
+/* Does the final name mean the very file @fd? -EBADMSG: another one. */
+static int final_is(struct cache *c, const char *final, int fd)
+{
+	struct stat a, b;
+
+	if (fstat(fd, &a) < 0 ||
+	    fstatat(c->room[ROOM_BLOBS], final, &b, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return a.st_ino == b.st_ino && a.st_dev == b.st_dev ? 0 : -EBADMSG;
+}
+
+/*
+ * For file systems without links: by name, and checked afterwards that the
+ * file which got the final name is ours.
+ */
+static int rename_to_final(struct cache *c, int fd, enum cache_room room,
+			   const char *name, const char *final)
+{
+	int to = c->room[ROOM_BLOBS];
+	int r;
+
+	if (renameat2(c->room[room], name, to, final, RENAME_NOREPLACE) < 0) {
+		if (errno != EINVAL)
+			return -errno;
+		if (faccessat(to, final, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+			return -EEXIST;
+		if (renameat(c->room[room], name, to, final) < 0)
+			return -errno;
+	}
+	r = final_is(c, final, fd);
+	if (r == -EBADMSG)
+		unlinkat(to, final, 0);
+	return r < 0 ? -ESTALE : 0;
+}
+
+static int take_final_name(struct cache *c, int fd, enum cache_room room,
+			   const char *name, const char *final)
+{
+	int r = link_fd(fd, c->room[ROOM_BLOBS], final);
+
+	if (r == 0 || r == -EEXIST || !name)
+		return r;
+	if (r == -EPERM || r == -EOPNOTSUPP || r == -EMLINK || r == -ENOENT ||
+	    r == -ENOSYS || r == -EACCES)
+		r = rename_to_final(c, fd, room, name, final);
+	return r;
+}
+
+/*
+ * Someone else has the name. Over NFS that may be ourselves, after a lost
+ * reply; a file of the wrong size is not a blob at all.
+ */
+static int name_is_taken(struct cache *c, int fd, enum cache_room room,
+			 const char *name, const char *final)
+{
+	struct stat ours, theirs;
+
+	if (fstat(fd, &ours) < 0)
+		return -errno;
+	if (fstatat(c->room[ROOM_BLOBS], final, &theirs, AT_SYMLINK_NOFOLLOW) ==
+		    0 &&
+	    S_ISREG(theirs.st_mode) && theirs.st_size == ours.st_size)
+		return 0;
+	quarantine(c, ROOM_BLOBS, final, -1);
+	return take_final_name(c, fd, room, name, final);
+}
+
+static int fsync_shard(struct cache *c, const char *final)
+{
+	char dir[3] = {final[0], final[1], '\0'};
+	cleanup_fd int fd = openat(c->room[ROOM_BLOBS], dir,
+				   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : io_fsync_dir(fd);
+}
+
+/* Record what was sealed, if the final name is this very file. */
+static void record_final(struct cache *c, int fd, const struct digest *d,
+			 const char *final)
+{
+	struct stat st;
+
+	if (final_is(c, final, fd) == 0 && fstat(fd, &st) == 0)
+		statindex_put(c, d, &st);
+}
+
+int blob_flush(int fd)
+{
+	return fchmod(fd, 0444) < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+int blob_publish(struct cache *c, int fd, enum cache_room room,
+		 const char *name, const struct digest *d, struct error **errp)
+{
+	struct shard_name final = shard_name(d);
+	int r = shard_make(c, ROOM_BLOBS, final.str);
+
+	if (r == 0)
+		r = take_final_name(c, fd, room, name, final.str);
+	if (r == -EEXIST)
+		r = name_is_taken(c, fd, room, name, final.str);
+	if (r < 0 && r != -EEXIST)
+		return error_set_errno(errp, -r, "cannot link blob '%s'",
+				       digest_to_hex(d).str);
+	r = fsync_shard(c, final.str);
+	if (r < 0)
+		return error_set_errno(errp, -r, "cannot flush folder of '%s'",
+				       digest_to_hex(d).str);
+	if (name)
+		unlinkat(c->room[room], name, 0);
+	record_final(c, fd, d, final.str);
+	return 0;
+}

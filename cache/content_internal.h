@@ -1,0 +1,119 @@
+/*
+ * What the files about contents share.
+ *
+ * Lock order: the cache's lock, then a content's. Descriptors are used without
+ * a lock, by whoever holds a reference to their backing.
+ */
+#ifndef CACHE_CONTENT_INTERNAL_H
+#define CACHE_CONTENT_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "cache/content.h"
+#include "cache/content_map.h"
+#include "cache/internal.h"
+
+/*
+ * Where the bytes are now: a sealed blob; a partial and its map; or, for a
+ * content of one chunk, the staged file that becomes the blob. It is replaced,
+ * never changed.
+ */
+struct backing {
+	atomic_uint refs;
+	bool sealed;
+	int fd;
+	int map_fd;            /* a partial's, else -1 */
+	struct staged *staged; /* owns @fd then */
+};
+
+enum fault_state { FAULT_UNKNOWN, FAULT_NONE, FAULT_BUNDLE };
+
+struct content {
+	struct cache *c;
+	struct digest digest;
+	struct digest key; /* of (size, chunk size, chunk list) */
+	uint64_t size;
+	uint32_t n;
+	const struct digest *chunks; /* the caller's, or @digest */
+	atomic_int fault;            /* enum fault_state */
+	atomic_bool used;            /* since the last look for an idle one */
+
+	/* The cache's lock. */
+	unsigned refs;
+	bool listed;
+	struct content *prev, *next;
+
+	struct mutex lock; /* of everything below */
+	struct cond changed;
+	struct backing *backing;
+	int64_t absent_until; /* nothing was on disk: do not look before */
+	unsigned writers;
+	bool gate_shared; /* locks/gate is held for the writers */
+	bool sealing;
+	bool checking; /* a thread re-hashes the sealed blob */
+};
+
+/* The path of a file of this content below partial/; @suffix as in ".map". */
+struct partial_name {
+	char str[2 + 1 + 2 * DIGEST_HEX_LEN + 1 + 24 + 8];
+};
+struct partial_name partial_name(const struct content *ct, const char *suffix);
+
+/*
+ * backing.c: a reference to where the bytes are, or -ENOENT. @fresh: look at
+ * the disk even if there was nothing a moment ago.
+ */
+int backing_get(struct content *ct, bool fresh, struct backing **ret);
+/* The same for a content of several chunks; makes the partial when there is
+ * nothing. */
+int backing_get_or_make(struct content *ct, struct backing **ret,
+			struct error **errp);
+/* The bytes of a content of one chunk, whole, until it is sealed. */
+void backing_adopt(struct content *ct, struct staged **take_s);
+void backing_unref(struct backing *b);
+static inline void backing_unrefp(struct backing **b)
+{
+	if (*b)
+		backing_unref(*b);
+	*b = 0;
+}
+#define cleanup_backing __attribute__((cleanup(backing_unrefp)))
+/* Use @b no more for @ct: the next call looks at the disk. */
+void backing_forget(struct content *ct, struct backing *b);
+/* Out of the list of those that hold descriptors. */
+void backing_unlist_locked(struct cache *c, struct content *ct)
+	REQUIRES(c->lock);
+
+/* partial.c: -ENOENT when there is none, or it was damaged and is gone. */
+int partial_open(struct content *ct, struct backing *ret);
+int partial_make(struct content *ct, struct backing *ret);
+/* Delete a partial, so that other processes see it. */
+void partial_discard(struct content *ct, const struct backing *b);
+/* Remove the names that a killed sealer left. */
+void partial_unlink(struct content *ct);
+
+/*
+ * gate.c: writers of a partial hold it shared, its sealing alone, among threads
+ * and processes. -EAGAIN: it is being sealed. A gate that fails to exclude
+ * costs a hash, since what is written is always right.
+ */
+uint64_t gate_offset(const struct content *ct);
+int gate_enter(struct content *ct);
+void gate_leave(struct content *ct);
+/* -EAGAIN when someone else seals. Waits for writers, for a bounded time. */
+int gate_close(struct content *ct);
+void gate_open(struct content *ct);
+
+/* fault.c: bundles whose chunk list contradicts their digest. */
+bool fault_known(struct content *ct);
+void fault_remember(struct content *ct);
+int fault_error(const struct content *ct, struct error **errp);
+
+/* content.c: is chunk @i there, and is @buf that chunk? */
+bool backing_has(const struct content *ct, const struct backing *b, uint32_t i);
+bool chunk_is(const struct content *ct, uint32_t i, const void *buf, size_t n);
+/* heal.c: a chunk of the sealed blob is not what the list says. 0 try again;
+ * -ENOENT the blob was damaged; -EBADMSG the bundle is at fault. */
+int heal_sealed(struct content *ct, struct backing *b, uint32_t i);
+
+#endif

@@ -1,0 +1,158 @@
+/*
+ * What the files of this folder share; not for other folders.
+ *
+ * Threads: a cache's tables are guarded by its lock; what is set when it is
+ * opened never changes.
+ */
+#ifndef CACHE_INTERNAL_H
+#define CACHE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "base/lock.h"
+#include "base/map.h"
+#include "cache/cache.h"
+
+/* The cache's folders, each held open. */
+enum cache_room {
+	ROOM_BLOBS,
+	ROOM_PARTIAL,
+	ROOM_INDEX,
+	ROOM_LAYERS,
+	ROOM_BUNDLES,
+	ROOM_REFS,
+	ROOM_HASHES,
+	ROOM_LEASES,
+	ROOM_LOCKS,
+	ROOM_UPLOADS,
+	ROOM_QUARANTINE,
+	ROOM_TMP,
+	ROOM_TRASH,
+	ROOM_COUNT
+};
+
+struct content;
+
+/* Contents that hold descriptors, in the order they got them. */
+struct content_list {
+	struct content *first;
+	struct content *last;
+	unsigned count;
+	unsigned max;
+};
+
+struct cache {
+	char *path; /* absolute */
+	int dirfd;
+	int room[ROOM_COUNT];
+	dev_t dev;
+	int claim_fd; /* locks/claim: one byte per digest */
+	int chunk_fd; /* locks/chunk: a range per partial */
+	int gate_fd;  /* locks/gate: writers of a partial, and its sealing */
+	/* False where locks may be granted to everyone (network file systems):
+	 * then nothing is hardlinked or passed through, and partials are
+	 * private to this process. */
+	bool locks_trusted;
+	char private_tag[24]; /* "" or ".<random>", part of partials' names */
+
+	struct mutex lock; /* of everything below */
+	struct map claims; /* digest → struct claim */
+	struct cond claim_released;
+	struct map contents; /* (digest, key, list) → struct content */
+	struct content_list open_contents;
+	struct map no_reflink; /* st_dev of targets that refused one */
+};
+
+/* "ab/<hex>", below blobs/sha256/, index/ and so on. */
+struct shard_name {
+	char str[2 + 1 + DIGEST_HEX_LEN + 1];
+};
+struct shard_name shard_name(const struct digest *d);
+/* Make the "ab" of @name in @room; fsynced when it is new. */
+int shard_make(struct cache *c, enum cache_room room, const char *name);
+
+#define RANDOM_NAME_SIZE 17
+/* 16 random hex digits. */
+void random_name(char *ret);
+
+/*
+ * Reading a file once, chunk by chunk. each() (may be NULL) sees every chunk;
+ * what it returns, when not 0, ends the reading. *@ret is the digest of all.
+ * -EIO when the file is shorter than @size.
+ */
+typedef int hash_each_fn(void *ctx, uint32_t i, const void *buf, uint32_t n);
+int hash_file(int fd, uint64_t size, hash_each_fn *each, void *ctx,
+	      struct digest *ret);
+
+/*
+ * blob.c: sealed blobs.
+ */
+
+/* By name, type and size alone. Something else under the name is quarantined:
+ * -ENOENT. */
+int blob_open_raw(struct cache *c, const struct digest *d, uint64_t size,
+		  struct stat *ret_st);
+/* Hash @fd and record its stat; other bytes are quarantined: -ENOENT. */
+int blob_rehash(struct cache *c, const struct digest *d, int fd, uint64_t size);
+/*
+ * The commit of a file whose bytes hash to @d, in two steps. First read-only
+ * and durable. Whoever gets an error throws the file away: an fsync that failed
+ * once may succeed the next time, with the data lost.
+ */
+int blob_flush(int fd);
+/*
+ * Then its final name, durable too. @name in @room is the name it has now and
+ * loses (NULL: none). The file that gets the final name is @fd's, never what
+ * @name happens to be by then.
+ */
+int blob_publish(struct cache *c, int fd, enum cache_room room,
+		 const char *name, const struct digest *d, struct error **errp);
+
+/*
+ * staged.c
+ */
+int staged_fd(const struct staged *s);
+/* The bytes of a content that was hashed already: no second hash. */
+int staged_write_unhashed(struct staged *s, const void *buf, size_t n,
+			  struct error **errp);
+int staged_publish(struct staged *s, const struct digest *d,
+		   struct error **errp);
+
+/*
+ * statindex.c: the stat of each sealed blob when it was last hashed.
+ */
+bool statindex_matches(struct cache *c, const struct digest *d,
+		       const struct stat *st);
+void statindex_put(struct cache *c, const struct digest *d,
+		   const struct stat *st);
+void statindex_forget(struct cache *c, const struct digest *d);
+/* Same file with the same bytes, as far as a stat can tell. */
+bool stat_same(const struct stat *a, const struct stat *b);
+/* The same, but for what a link() or unlink() of it changes. */
+bool stat_same_but_links(const struct stat *a, const struct stat *b);
+#define STATINDEX_RECORD 104
+bool statindex_parse(const void *buf, size_t n, const struct digest *d,
+		     struct stat *ret);
+
+/*
+ * quarantine.c: move what is damaged out of the way. @fd ≥ 0: only if the name
+ * still means that file.
+ */
+void quarantine(struct cache *c, enum cache_room room, const char *name,
+		int fd);
+
+/*
+ * locktest.c: may a granted lock be believed on this file system?
+ */
+bool locks_trustworthy(int dirfd);
+
+/*
+ * Parsers of what other processes left behind, for the fuzz targets too.
+ */
+int ref_parse(const void *buf, size_t n, const char *key, struct digest *ret);
+int lease_parse(const void *buf, size_t n, struct digest *ret_manifest,
+		bool *ret_content);
+
+#endif

@@ -1,0 +1,69 @@
+#include "cache/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/io.h"
+
+struct shard_name shard_name(const struct digest *d)
+{
+	struct digest_hex hex = digest_to_hex(d);
+	struct shard_name n;
+
+	memcpy(n.str, hex.str, 2);
+	n.str[2] = '/';
+	memcpy(n.str + 3, hex.str, sizeof(hex.str));
+	return n;
+}
+
+int shard_make(struct cache *c, enum cache_room room, const char *name)
+{
+	char dir[3] = {name[0], name[1], '\0'};
+
+	if (mkdirat(c->room[room], dir, 0700) == 0)
+		return io_fsync_dir(c->room[room]);
+	return errno == EEXIST ? 0 : -errno;
+}
+
+void random_name(char *ret)
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char raw[(RANDOM_NAME_SIZE - 1) / 2];
+
+	if (getrandom(raw, sizeof(raw), 0) != (ssize_t)sizeof(raw))
+		abort(); /* eight bytes are given whole, or never */
+	for (size_t i = 0; i < sizeof(raw); i++) {
+		ret[2 * i] = hex[raw[i] >> 4];
+		ret[2 * i + 1] = hex[raw[i] & 15];
+	}
+	ret[RANDOM_NAME_SIZE - 1] = '\0';
+}
+
+int hash_file(int fd, uint64_t size, hash_each_fn *each, void *ctx,
+	      struct digest *ret)
+{
+	cleanup_hasher struct hasher *h = hasher_new();
+	cleanup_free unsigned char *buf = xmalloc(CHUNK_SIZE);
+	uint32_t i = 0;
+
+	for (uint64_t off = 0; off < size; i++) {
+		size_t want = (size_t)MIN(size - off, (uint64_t)CHUNK_SIZE);
+		ssize_t n = io_pread_full(fd, buf, want, off);
+		int r;
+
+		if (n < 0)
+			return (int)n;
+		if ((size_t)n < want)
+			return -EIO;
+		hasher_update(h, buf, want);
+		r = each ? each(ctx, i, buf, (uint32_t)want) : 0;
+		if (r != 0)
+			return r;
+		off += want;
+	}
+	*ret = hasher_final(h);
+	return 0;
+}

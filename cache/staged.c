@@ -1,0 +1,141 @@
+#include "cache/cache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "cache/internal.h"
+
+struct staged {
+	struct cache *c;
+	int fd;
+	char *name;    /* in tmp/; NULL: the file has no name yet */
+	uint64_t size; /* announced; 0: unknown */
+	uint64_t written;
+	struct hasher *hasher;
+};
+
+/* A nameless file leaves nothing behind when the process is killed. */
+static int staged_open(struct staged *s)
+{
+	int tmp = s->c->room[ROOM_TMP];
+
+	s->fd = openat(tmp, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (s->fd >= 0)
+		return 0;
+	if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL &&
+	    errno != ENOENT)
+		return -errno;
+	s->name = xmalloc(RANDOM_NAME_SIZE);
+	random_name(s->name);
+	s->fd = openat(tmp, s->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+		       0600);
+	return s->fd < 0 ? -errno : 0;
+}
+
+/* A full disk shows now, not after the download. */
+static int staged_reserve(struct staged *s)
+{
+	if (s->size == 0 ||
+	    fallocate(s->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)s->size) == 0)
+		return 0;
+	if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)
+		return 0;
+	return -errno;
+}
+
+int staged_new(struct cache *c, uint64_t size, struct staged **ret,
+	       struct error **errp)
+{
+	cleanup_staged struct staged *s = xcalloc(1, sizeof(*s));
+	int r;
+
+	s->c = c;
+	s->fd = -1;
+	s->size = size;
+	r = staged_open(s);
+	if (r == 0)
+		r = staged_reserve(s);
+	if (r < 0)
+		return error_set_errno(errp, -r, "cannot make room in '%s'",
+				       c->path);
+	*ret = steal_ptr(&s);
+	return 0;
+}
+
+int staged_fd(const struct staged *s)
+{
+	return s->fd;
+}
+
+int staged_write_unhashed(struct staged *s, const void *buf, size_t n,
+			  struct error **errp)
+{
+	int r;
+
+	if (s->size && n > s->size - s->written)
+		return error_set(errp, EBADMSG,
+				 "more than the announced %llu bytes arrived",
+				 (unsigned long long)s->size);
+	r = io_pwrite_full(s->fd, buf, n, s->written);
+	if (r < 0)
+		return error_set_errno(errp, -r, "cannot write to '%s'",
+				       s->c->path);
+	s->written += n;
+	return 0;
+}
+
+int staged_write(struct staged *s, const void *buf, size_t n,
+		 struct error **errp)
+{
+	int r = staged_write_unhashed(s, buf, n, errp);
+
+	if (r < 0)
+		return r;
+	if (!s->hasher)
+		s->hasher = hasher_new();
+	hasher_update(s->hasher, buf, n);
+	return 0;
+}
+
+int staged_publish(struct staged *s, const struct digest *d,
+		   struct error **errp)
+{
+	int r = blob_flush(s->fd);
+
+	if (r < 0)
+		return error_set_errno(errp, -r, "cannot flush blob '%s'",
+				       digest_to_hex(d).str);
+	return blob_publish(s->c, s->fd, ROOM_TMP, s->name, d, errp);
+}
+
+int staged_commit(struct staged **take_s, const struct digest *want,
+		  struct error **errp)
+{
+	cleanup_staged struct staged *s = steal_ptr(take_s);
+	struct digest got = s->hasher ? hasher_final(s->hasher) : DIGEST_EMPTY;
+
+	if (s->size && s->written != s->size)
+		return error_set(errp, EBADMSG,
+				 "blob '%s' has %llu bytes in place of %llu",
+				 digest_to_hex(want).str,
+				 (unsigned long long)s->written,
+				 (unsigned long long)s->size);
+	if (!digest_equal(&got, want))
+		return error_set(errp, EBADMSG, "blob '%s' arrived as '%s'",
+				 digest_to_hex(want).str,
+				 digest_to_hex(&got).str);
+	return staged_publish(s, want, errp);
+}
+
+void staged_discard(struct staged *s)
+{
+	if (s->name)
+		unlinkat(s->c->room[ROOM_TMP], s->name, 0);
+	closep(&s->fd);
+	free(s->name);
+	hasher_free(s->hasher);
+	free(s);
+}

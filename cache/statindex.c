@@ -1,0 +1,152 @@
+/*
+ * index/ab/<hex>: one record for each sealed blob, made when it was last
+ * hashed. A record that is torn, damaged or missing costs a hash of the blob
+ * and nothing else, so it is not flushed.
+ */
+#include "cache/internal.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/io.h"
+#include "base/time.h"
+
+struct record {
+	char magic[8];
+	uint8_t digest[DIGEST_SIZE];
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t size;
+	uint64_t mtime_s;
+	uint64_t ctime_s;
+	uint32_t mtime_ns;
+	uint32_t ctime_ns;
+	uint64_t zero;
+	uint64_t checksum; /* XXH3 of all before */
+};
+_Static_assert(sizeof(struct record) == STATINDEX_RECORD, "no padding");
+
+static const char record_magic[8] = "MOPSSTA1";
+
+static uint64_t record_checksum(const struct record *r)
+{
+	return htole64(XXH3_64bits(r, offsetof(struct record, checksum)));
+}
+
+static void record_fill(struct record *r, const struct digest *d,
+			const struct stat *st)
+{
+	memset(r, 0, sizeof(*r));
+	memcpy(r->magic, record_magic, sizeof(r->magic));
+	memcpy(r->digest, d->b, DIGEST_SIZE);
+	r->dev = htole64(st->st_dev);
+	r->ino = htole64(st->st_ino);
+	r->size = htole64((uint64_t)st->st_size);
+	r->mtime_s = htole64((uint64_t)st->st_mtim.tv_sec);
+	r->ctime_s = htole64((uint64_t)st->st_ctim.tv_sec);
+	r->mtime_ns = htole32((uint32_t)st->st_mtim.tv_nsec);
+	r->ctime_ns = htole32((uint32_t)st->st_ctim.tv_nsec);
+	r->checksum = record_checksum(r);
+}
+
+bool statindex_parse(const void *buf, size_t n, const struct digest *d,
+		     struct stat *ret)
+{
+	struct record r;
+
+	if (n != sizeof(r))
+		return false;
+	memcpy(&r, buf, sizeof(r));
+	if (memcmp(r.magic, record_magic, sizeof(r.magic)) != 0 ||
+	    memcmp(r.digest, d->b, DIGEST_SIZE) != 0 ||
+	    r.checksum != record_checksum(&r))
+		return false;
+	memset(ret, 0, sizeof(*ret));
+	ret->st_dev = (dev_t)le64toh(r.dev);
+	ret->st_ino = (ino_t)le64toh(r.ino);
+	ret->st_size = (off_t)le64toh(r.size);
+	ret->st_mtim.tv_sec = (time_t)le64toh(r.mtime_s);
+	ret->st_ctim.tv_sec = (time_t)le64toh(r.ctime_s);
+	ret->st_mtim.tv_nsec = (long)le32toh(r.mtime_ns);
+	ret->st_ctim.tv_nsec = (long)le32toh(r.ctime_ns);
+	return true;
+}
+
+static bool time_same(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+bool stat_same_but_links(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
+	       a->st_size == b->st_size && time_same(&a->st_mtim, &b->st_mtim);
+}
+
+bool stat_same(const struct stat *a, const struct stat *b)
+{
+	return stat_same_but_links(a, b) && time_same(&a->st_ctim, &b->st_ctim);
+}
+
+static bool statindex_get(struct cache *c, const struct digest *d,
+			  struct stat *ret)
+{
+	struct shard_name name = shard_name(d);
+	unsigned char buf[STATINDEX_RECORD + 1];
+	cleanup_fd int fd = openat(c->room[ROOM_INDEX], name.str,
+				   O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	/* A second look: the first may meet another process's write. */
+	for (int i = 0; i < 2; i++) {
+		n = io_pread_full(fd, buf, sizeof(buf), 0);
+		if (n >= 0 && statindex_parse(buf, (size_t)n, d, ret))
+			return true;
+	}
+	return false;
+}
+
+bool statindex_matches(struct cache *c, const struct digest *d,
+		       const struct stat *st)
+{
+	struct stat then;
+
+	/* A file of another user can change at any time. */
+	if (st->st_uid != geteuid() && st->st_uid != 0)
+		return false;
+	return statindex_get(c, d, &then) && stat_same(&then, st);
+}
+
+void statindex_put(struct cache *c, const struct digest *d,
+		   const struct stat *st)
+{
+	struct shard_name name = shard_name(d);
+	int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
+	cleanup_fd int fd = -1;
+	struct record rec;
+
+	fd = openat(c->room[ROOM_INDEX], name.str, flags, 0600);
+	if (fd < 0 && errno == ENOENT) {
+		shard_make(c, ROOM_INDEX, name.str);
+		fd = openat(c->room[ROOM_INDEX], name.str, flags, 0600);
+	}
+	if (fd < 0)
+		return;
+	record_fill(&rec, d, st);
+	if (io_pwrite_full(fd, &rec, sizeof(rec), 0) < 0 ||
+	    ftruncate(fd, sizeof(rec)) < 0)
+		unlinkat(c->room[ROOM_INDEX], name.str, 0);
+}
+
+void statindex_forget(struct cache *c, const struct digest *d)
+{
+	struct shard_name name = shard_name(d);
+
+	unlinkat(c->room[ROOM_INDEX], name.str, 0);
+}
