@@ -69,7 +69,7 @@ struct http_request {
 	enum http_method method;
 	struct http_url url;
 	/* "Name: value" lines; never secret ones. NULL-ended or NULL. */
-	char *const *headers;
+	const char *const *headers;
 	/* The value of Authorization for the origin of @url; NULL: none. */
 	const char *authorization;
 	/* Body to send; NULL: none (POST and PUT send Content-Length: 0). */
@@ -95,7 +95,7 @@ struct http_response {
 	long status;
 	struct http_header *headers; /* of the last hop */
 	size_t n_headers;
-	char *body; /* NUL-terminated; error bodies are cut at 64 KiB */
+	char *body; /* NULL or NUL-ended; error bodies are cut at 64 KiB */
 	size_t body_len;
 	uint64_t sink_bytes;       /* delivered to the sink */
 	struct http_url final_url; /* after redirects */
