@@ -1,0 +1,367 @@
+#include "base/io.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+
+static char tmp[] = "/tmp/mops-io-XXXXXX";
+static int dir = -1;
+
+static void set_up(void)
+{
+	umask(022);
+	cr_assert(ne(ptr, mkdtemp(tmp), NULL));
+	dir = open(tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert(ge(int, dir, 0));
+}
+
+static void tear_down(void)
+{
+	close(dir);
+	cr_assert(eq(int, io_remove_tree(AT_FDCWD, tmp), 0));
+	cr_assert(eq(int, access(tmp, F_OK), -1));
+}
+
+TestSuite(io, .init = set_up, .fini = tear_down);
+
+static void put(const char *path, const char *text)
+{
+	cleanup_fd int fd =
+		openat(dir, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+	cr_assert(ge(int, fd, 0), "%s", path);
+	cr_assert(eq(int, io_write_full(fd, text, strlen(text)), 0));
+}
+
+static void link_to(const char *target, const char *path)
+{
+	cr_assert(eq(int, symlinkat(target, dir, path), 0), "%s", path);
+}
+
+static unsigned entries(const char *path)
+{
+	cleanup_dir DIR *d = fdopendir(openat(dir, path, O_RDONLY));
+	unsigned n = 0;
+
+	while (readdir(d))
+		n++;
+	return n - 2;
+}
+
+Test(io, reads_up_to_the_end_and_says_how_much)
+{
+	cleanup_fd int fd = -1;
+	char buf[10];
+
+	put("f", "hello");
+	fd = openat(dir, "f", O_RDONLY);
+	cr_assert(eq(int, (int)io_pread_full(fd, buf, 10, 1), 4));
+	cr_assert(eq(int, memcmp(buf, "ello", 4), 0));
+	cr_assert(eq(int, (int)io_pread_full(fd, buf, 10, 5), 0));
+	cr_assert(eq(int, (int)io_pread_full(fd, buf, 10, 1000), 0));
+	cr_assert(eq(int, (int)io_read_full(fd, buf, 3), 3));
+	cr_assert(eq(int, (int)io_read_full(fd, buf, 3), 2));
+	cr_assert(eq(int, (int)io_read_full(fd, buf, 3), 0));
+	cr_assert(eq(int, (int)io_pread_full(fd, buf, 10, INT64_MAX),
+		     -EOVERFLOW));
+	cr_assert(eq(int, (int)io_pread_full(-1, buf, 1, 0), -EBADF));
+}
+
+Test(io, read_file_returns_the_bytes_and_a_nul)
+{
+	cleanup_free char *s = NULL;
+	size_t n;
+
+	put("f", "hello");
+	cr_assert(eq(int, io_read_file(dir, "f", 5, &s, &n), 0));
+	cr_assert(eq(sz, n, 5));
+	cr_assert(eq(str, s, "hello"));
+	cr_assert(eq(int, io_read_file(dir, "none", 5, &s, &n), -ENOENT));
+	cr_assert(eq(int, io_read_file(dir, ".", 5, &s, &n), -EISDIR));
+}
+
+Test(io, read_file_refuses_one_byte_too_many)
+{
+	char *s = NULL;
+	size_t n;
+
+	put("f", "hello");
+	cr_assert(eq(int, io_read_file(dir, "f", 4, &s, &n), -EFBIG));
+	cr_assert(eq(int, io_read_file(dir, "f", 0, &s, &n), -EFBIG));
+	cr_assert(eq(ptr, s, NULL));
+	put("f", "");
+	cr_assert(eq(int, io_read_file(dir, "f", 0, &s, &n), 0));
+	cr_assert(eq(str, s, ""));
+	free(s);
+}
+
+Test(io, read_file_bounds_a_file_without_a_size)
+{
+	char *s = NULL;
+	size_t n;
+
+	cr_assert(eq(int, io_read_file(AT_FDCWD, "/dev/zero", 100000, &s, &n),
+		     -EFBIG));
+	cr_assert(
+		eq(int,
+		   io_read_file(AT_FDCWD, "/proc/self/status", 1 << 20, &s, &n),
+		   0));
+	cr_assert(gt(sz, n, 100));
+	free(s);
+}
+
+Test(io, read_file_takes_many_sizes)
+{
+	static const size_t sizes[] = {4095, 4096, 4097, 8192, 100000};
+	cleanup_free char *text = xcalloc(1, 100001);
+
+	memset(text, 'x', 100000);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		cleanup_free char *s = NULL;
+		size_t n;
+
+		text[sizes[i]] = '\0';
+		put("f", text);
+		text[sizes[i]] = 'x';
+		cr_assert(eq(int, io_read_file(dir, "f", sizes[i], &s, &n), 0));
+		cr_assert(eq(sz, n, sizes[i]));
+		cr_assert(eq(int, io_read_file(dir, "f", sizes[i] - 1, &s, &n),
+			     -EFBIG));
+	}
+}
+
+Test(io, atomic_write_replaces_and_leaves_nothing_beside)
+{
+	cleanup_free char *s = NULL;
+	struct stat st;
+	size_t n;
+
+	put("f", "old");
+	umask(077);
+	cr_assert(eq(int, io_write_file_atomic(dir, "f", "new!", 4, 0640), 0));
+	cr_assert(eq(int, io_read_file(dir, "f", 10, &s, &n), 0));
+	cr_assert(eq(str, s, "new!"));
+	cr_assert(eq(int, fstatat(dir, "f", &st, 0), 0));
+	cr_assert(eq(u32, st.st_mode & 07777, 0640));
+	cr_assert(eq(u32, entries("."), 1));
+}
+
+Test(io, atomic_write_works_in_subfolders_and_by_absolute_path)
+{
+	cleanup_free char *abs = xasprintf("%s/d/g", tmp);
+
+	mkdirat(dir, "d", 0755);
+	cr_assert(eq(int, io_write_file_atomic(dir, "d/f", "x", 1, 0600), 0));
+	cr_assert(eq(int, io_write_file_atomic(AT_FDCWD, abs, "", 0, 0600), 0));
+	cr_assert(eq(u32, entries("d"), 2));
+}
+
+Test(io, a_failed_atomic_write_keeps_the_old_and_cleans_up)
+{
+	mkdirat(dir, "d", 0755);
+	put("d/x", "x");
+	cr_assert(
+		eq(int, io_write_file_atomic(dir, "d", "y", 1, 0600), -EISDIR));
+	cr_assert(eq(int, io_write_file_atomic(dir, "d/", "y", 1, 0600),
+		     -EISDIR));
+	cr_assert(eq(int, io_write_file_atomic(dir, "no/f", "y", 1, 0600),
+		     -ENOENT));
+	cr_assert(eq(u32, entries("."), 1));
+	cr_assert(eq(u32, entries("d"), 1));
+}
+
+Test(io, atomic_write_replaces_a_symlink_and_not_its_target)
+{
+	cleanup_free char *s = NULL;
+	size_t n;
+
+	put("target", "keep");
+	link_to("target", "link");
+	cr_assert(eq(int, io_write_file_atomic(dir, "link", "x", 1, 0600), 0));
+	cr_assert(eq(int, io_read_file(dir, "target", 10, &s, &n), 0));
+	cr_assert(eq(str, s, "keep"));
+}
+
+Test(io, open_beneath_opens_what_is_below)
+{
+	cleanup_fd int a = -1, b = -1, c = -1;
+
+	mkdirat(dir, "d", 0755);
+	put("d/f", "x");
+	a = io_open_beneath(dir, "d/f", O_RDONLY, 0);
+	b = io_open_beneath(dir, "d//./f", O_RDONLY, 0);
+	c = io_open_beneath(dir, "d/new", O_WRONLY | O_CREAT | O_EXCL, 0600);
+	cr_assert(ge(int, a, 0));
+	cr_assert(ge(int, b, 0));
+	cr_assert(ge(int, c, 0));
+	cr_assert(fcntl(a, F_GETFD) & FD_CLOEXEC);
+	cr_assert(eq(int,
+		     io_open_beneath(dir, "d/new", O_WRONLY | O_CREAT | O_EXCL,
+				     0600),
+		     -EEXIST));
+	cr_assert(eq(int, io_open_beneath(dir, "none", O_RDONLY, 0), -ENOENT));
+}
+
+Test(io, open_beneath_refuses_every_way_out)
+{
+	static const struct {
+		const char *path;
+		int want;
+	} cases[] = {
+		{"", -ENOENT},           {"..", -EXDEV},
+		{"/etc/passwd", -EXDEV}, {"../x", -EXDEV},
+		{"d/../f", -EXDEV},      {"d/..", -EXDEV},
+		{"d/../../f", -EXDEV},   {"//etc", -EXDEV},
+		{"abs", -ELOOP},         {"abs/passwd", -ELOOP},
+		{"up/x", -ELOOP},        {"in/f", -ELOOP},
+		{"filelink", -ELOOP},    {"d/f/x", -ENOTDIR},
+	};
+
+	mkdirat(dir, "d", 0755);
+	put("d/f", "x");
+	link_to("/etc", "abs");
+	link_to("..", "up");
+	link_to("d", "in");
+	link_to("d/f", "filelink");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		cr_expect(eq(int,
+			     io_open_beneath(dir, cases[i].path, O_RDONLY, 0),
+			     cases[i].want),
+			  "'%s'", cases[i].path);
+	cr_expect(eq(int,
+		     io_open_beneath(dir, "filelink", O_WRONLY | O_CREAT, 0600),
+		     -ELOOP));
+}
+
+Test(io, mkdirs_beneath_makes_each_step)
+{
+	struct stat st;
+
+	cr_assert(eq(int, io_mkdirs_beneath(dir, "a/b//c/./d/", 0755), 0));
+	cr_assert(eq(int, io_mkdirs_beneath(dir, "a/b/e", 0755), 0));
+	cr_assert(eq(int, io_mkdirs_beneath(dir, "", 0755), 0));
+	cr_assert(eq(int, fstatat(dir, "a/b/c/d", &st, 0), 0));
+	cr_assert(eq(u32, st.st_mode & S_IFMT, S_IFDIR));
+	cr_assert(eq(u32, entries("a/b"), 2));
+}
+
+Test(io, mkdirs_beneath_follows_no_symlink)
+{
+	mkdirat(dir, "real", 0755);
+	link_to("real", "link");
+	put("file", "x");
+	cr_assert(eq(int, io_mkdirs_beneath(dir, "link/x", 0755), -ENOTDIR));
+	cr_assert(eq(int, io_mkdirs_beneath(dir, "link", 0755), -ENOTDIR));
+	cr_assert(eq(int, io_mkdirs_beneath(dir, "file/x", 0755), -ENOTDIR));
+	cr_assert(eq(int, io_mkdirs_beneath(dir, "../x", 0755), -EXDEV));
+	cr_assert(eq(int, io_mkdirs_beneath(dir, "/tmp/x", 0755), -EXDEV));
+	cr_assert(eq(u32, entries("real"), 0));
+}
+
+Test(io, mkdirs_makes_missing_parents)
+{
+	cleanup_free char *path = xasprintf("%s//a/b/c/", tmp);
+	cleanup_free char *file = xasprintf("%s/f", tmp);
+	cleanup_free char *below = xasprintf("%s/f/x", tmp);
+	cleanup_free char *linked = xasprintf("%s/l/x", tmp);
+
+	cr_assert(eq(int, io_mkdirs(path, 0755), 0));
+	cr_assert(eq(int, io_mkdirs(path, 0755), 0));
+	cr_assert(eq(int, io_mkdirs("/", 0755), 0));
+	put("f", "x");
+	cr_assert(eq(int, io_mkdirs(file, 0755), -ENOTDIR));
+	cr_assert(eq(int, io_mkdirs(below, 0755), -ENOTDIR));
+	cr_assert(eq(int, io_mkdirs("", 0755), -ENOENT));
+	link_to("a", "l");
+	cr_assert(eq(int, io_mkdirs(linked, 0755), 0));
+	cr_assert(eq(u32, entries("a"), 2));
+}
+
+Test(io, remove_tree_removes_all_and_follows_nothing)
+{
+	io_mkdirs_beneath(dir, "t/a/b/c", 0755);
+	mkdirat(dir, "outside", 0755);
+	put("outside/keep", "x");
+	put("t/f", "x");
+	put("t/a/f", "x");
+	link_to("../outside", "t/l");
+	link_to("../../../outside/keep", "t/a/b/l");
+	cr_assert(eq(int, io_remove_tree(dir, "t"), 0));
+	cr_assert(eq(int, io_remove_tree(dir, "t"), 0));
+	cr_assert(eq(u32, entries("."), 1));
+	cr_assert(eq(u32, entries("outside"), 1));
+	link_to("outside", "l");
+	cr_assert(eq(int, io_remove_tree(dir, "l"), 0));
+	cr_assert(eq(u32, entries("outside"), 1));
+	cr_assert(eq(int, io_remove_tree(dir, "outside/keep"), 0));
+}
+
+Test(io, remove_tree_copes_with_depth_and_width)
+{
+	cleanup_free char *path = xcalloc(1, 400);
+
+	for (int i = 0; i < 150; i++)
+		strcat(path, "d/");
+	cr_assert(eq(int, io_mkdirs_beneath(dir, path, 0755), 0));
+	for (int i = 0; i < 2000; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "d/f%d", i);
+		put(name, "");
+	}
+	cr_assert(eq(int, io_remove_tree(dir, "d"), 0));
+	cr_assert(eq(u32, entries("."), 0));
+}
+
+Test(io, copies_a_range_across_file_systems_and_within)
+{
+	cleanup_fd int from = memfd_create("from", MFD_CLOEXEC), to = -1;
+	cleanup_free char *a = xmalloc(3 << 20), *b = xmalloc(3 << 20);
+
+	for (size_t i = 0; i < 3 << 20; i++)
+		a[i] = (char)(i * 31 + (i >> 8));
+	cr_assert(eq(int, io_pwrite_full(from, a, 3 << 20, 0), 0));
+	to = openat(dir, "to", O_RDWR | O_CREAT, 0600);
+	cr_assert(eq(int, io_copy_range(from, 5, to, 9, 2500000), 0));
+	cr_assert(eq(int, (int)io_pread_full(to, b, 2500000, 9), 2500000));
+	cr_assert(eq(int, memcmp(a + 5, b, 2500000), 0));
+	cr_assert(eq(int, io_copy_range(to, 9, to, 2500009, 1000), 0));
+	cr_assert(eq(int, (int)io_pread_full(to, b, 1000, 2500009), 1000));
+	cr_assert(eq(int, memcmp(a + 5, b, 1000), 0));
+	cr_assert(eq(int, io_copy_range(from, 0, to, 0, 0), 0));
+	cr_assert(eq(int, io_copy_range(from, (3 << 20) - 5, to, 0, 10), -EIO));
+	cr_assert(
+		eq(int, io_copy_range(from, INT64_MAX, to, 0, 10), -EOVERFLOW));
+}
+
+Test(io, reflink_works_or_says_that_it_cannot)
+{
+	cleanup_fd int a = -1, b = -1;
+	int r;
+
+	put("a", "hello");
+	a = openat(dir, "a", O_RDONLY);
+	b = openat(dir, "b", O_RDWR | O_CREAT, 0600);
+	r = io_reflink(a, b);
+	cr_assert(r == 0 || r == -EOPNOTSUPP || r == -EXDEV || r == -EINVAL,
+		  "%d", r);
+}
+
+Test(io, knows_its_own_executable)
+{
+	cleanup_free char *exe = io_self_exe();
+
+	cr_assert(ne(ptr, exe, NULL));
+	cr_assert(ne(ptr, strstr(exe, "test_base_io"), NULL));
+	cr_assert(eq(int, io_fsync_dir(dir), 0));
+	cr_assert(eq(int, io_fsync_dir(AT_FDCWD), 0));
+}
