@@ -41,8 +41,8 @@ struct content_id {
 	const struct digest *chunks;
 };
 
-static struct digest content_key(uint64_t size, const struct digest *chunks,
-				 uint32_t n)
+struct digest content_key(uint64_t size, const struct digest *chunks,
+			  uint32_t n)
 {
 	struct {
 		uint64_t size;

@@ -77,6 +77,10 @@ int shard_make(struct cache *c, enum cache_room room, const char *name);
 /* 16 random hex digits. */
 void random_name(char *ret);
 
+/* Space for @size bytes of @fd, whose size stays. -ENOSPC, -EDQUOT; where that
+ * cannot be reserved it shows at the write. */
+int reserve_space(int fd, uint64_t size);
+
 /*
  * Reading a file once, chunk by chunk. each() (may be NULL) sees every chunk;
  * what it returns, when not 0, ends the reading. *@ret is the digest of all.
@@ -149,10 +153,23 @@ void quarantine(struct cache *c, enum cache_room room, const char *name,
 bool locks_trustworthy(int dirfd);
 
 /*
+ * walk.c: every file of a room that is divided into "ab" folders; @name is
+ * "ab/…", @base what is behind the slash. What fn returns, when not 0, ends the
+ * walk; -ENOENT ends that folder alone.
+ */
+typedef int room_walk_fn(void *ctx, const char *name, const char *base,
+			 const struct stat *st);
+int room_walk(struct cache *c, enum cache_room room, room_walk_fn *fn,
+	      void *ctx);
+
+/*
  * Parsers of what other processes left behind, for the fuzz targets too.
  */
 int ref_parse(const void *buf, size_t n, const char *key, struct digest *ret);
 int lease_parse(const void *buf, size_t n, struct digest *ret_manifest,
 		bool *ret_content);
+/* Fills @ret, which is empty, with pointers to be free()d; they point into
+ * @buf. */
+int hashes_parse(const void *buf, size_t n, struct map *ret);
 
 #endif

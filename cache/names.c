@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/io.h"
 
@@ -40,6 +42,22 @@ void random_name(char *ret)
 		ret[2 * i + 1] = hex[raw[i] & 15];
 	}
 	ret[RANDOM_NAME_SIZE - 1] = '\0';
+}
+
+int reserve_space(int fd, uint64_t size)
+{
+	struct statvfs fs;
+
+	if (size == 0)
+		return 0;
+	/* Asked for first: fallocate() would fill the disk, and then fail. */
+	if (fstatvfs(fd, &fs) == 0 && fs.f_blocks &&
+	    size / fs.f_frsize > (geteuid() ? fs.f_bavail : fs.f_bfree))
+		return -ENOSPC;
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0 &&
+	    (errno == ENOSPC || errno == EDQUOT))
+		return -errno;
+	return 0;
 }
 
 int hash_file(int fd, uint64_t size, hash_each_fn *each, void *ctx,

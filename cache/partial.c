@@ -261,6 +261,7 @@ int partial_open(struct content *ct, struct backing *ret)
 static int part_make(struct content *ct, struct stat *ret_st)
 {
 	cleanup_fd int fd = open_name(ct, ".part", O_CREAT);
+	int r;
 
 	if (fd < 0)
 		return fd;
@@ -269,11 +270,8 @@ static int part_make(struct content *ct, struct stat *ret_st)
 	if ((uint64_t)ret_st->st_size != ct->size &&
 	    ftruncate(fd, (off_t)ct->size) < 0)
 		return -errno;
-	if (ct->size <= RESERVE_MAX &&
-	    fallocate(fd, 0, 0, (off_t)ct->size) < 0 &&
-	    (errno == ENOSPC || errno == EDQUOT)) {
-		int r = -errno;
-
+	r = ct->size <= RESERVE_MAX ? reserve_space(fd, ct->size) : 0;
+	if (r < 0) {
 		unlink_if(ct, ".part", fd);
 		return r;
 	}

@@ -35,17 +35,6 @@ static int staged_open(struct staged *s)
 	return s->fd < 0 ? -errno : 0;
 }
 
-/* A full disk shows now, not after the download. */
-static int staged_reserve(struct staged *s)
-{
-	if (s->size == 0 ||
-	    fallocate(s->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)s->size) == 0)
-		return 0;
-	if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)
-		return 0;
-	return -errno;
-}
-
 int staged_new(struct cache *c, uint64_t size, struct staged **ret,
 	       struct error **errp)
 {
@@ -56,8 +45,8 @@ int staged_new(struct cache *c, uint64_t size, struct staged **ret,
 	s->fd = -1;
 	s->size = size;
 	r = staged_open(s);
-	if (r == 0)
-		r = staged_reserve(s);
+	if (r == 0) /* a full disk shows now, not after the download */
+		r = reserve_space(s->fd, size);
 	if (r < 0)
 		return error_set_errno(errp, -r, "cannot make room in '%s'",
 				       c->path);
