@@ -155,6 +155,17 @@ int manifest_info_parse(const void *buf, size_t len, const char *media_type,
 	return 0;
 }
 
+bool manifest_info_refers(const struct manifest_info *m,
+			  const struct digest *subject,
+			  const char *artifact_type)
+{
+	if (!m->has_subject || !digest_equal(&m->subject, subject))
+		return false;
+	return !artifact_type ||
+	       (m->self.artifact_type &&
+		strcmp(m->self.artifact_type, artifact_type) == 0);
+}
+
 void manifest_info_release(struct manifest_info *m)
 {
 	descriptor_release(&m->self);

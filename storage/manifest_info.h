@@ -29,6 +29,10 @@ struct manifest_info {
  */
 int manifest_info_parse(const void *buf, size_t len, const char *media_type,
 			struct manifest_info *ret, struct error **errp);
+/* Is it about @subject, and of @artifact_type (NULL: any)? */
+bool manifest_info_refers(const struct manifest_info *m,
+			  const struct digest *subject,
+			  const char *artifact_type);
 void manifest_info_release(struct manifest_info *m);
 #define cleanup_manifest_info __attribute__((cleanup(manifest_info_release)))
 

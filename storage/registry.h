@@ -140,6 +140,9 @@ static inline void registry_freep(struct registry **r)
 bool repo_name_valid(const char *s);
 /* [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127} */
 bool tag_valid(const char *s);
+/* -EINVAL unless both are valid; @tag may be NULL. */
+int registry_check_names(const char *repo, const char *tag,
+			 struct error **errp);
 
 /*
  * An OCI image-layout folder (image specification, image-layout.md), created

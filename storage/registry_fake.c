@@ -48,11 +48,10 @@ static struct registry_fake *fake_of(struct registry *r)
 static int check(const char *repo, const char *tag, const struct op *op,
 		 struct error **errp)
 {
-	if (!repo_name_valid(repo))
-		return error_set(errp, EINVAL, "'%s' is no repository name",
-				 repo);
-	if (tag && !tag_valid(tag))
-		return error_set(errp, EINVAL, "'%s' is no tag", tag);
+	int r = registry_check_names(repo, tag, errp);
+
+	if (r < 0)
+		return r;
 	return op_go_on(op, errp);
 }
 
@@ -430,15 +429,6 @@ static int fake_list_repos(struct registry *r, char ***ret, const struct op *op,
 	return 0;
 }
 
-static bool is_referrer(const struct manifest_info *info,
-			const struct digest *subject, const char *type)
-{
-	if (!info->has_subject || !digest_equal(&info->subject, subject))
-		return false;
-	return !type || (info->self.artifact_type &&
-			 strcmp(info->self.artifact_type, type) == 0);
-}
-
 static size_t referrers_locked(const struct fake_repo *repo,
 			       const struct digest *subject, const char *type,
 			       struct descriptor **ret)
@@ -450,7 +440,7 @@ static size_t referrers_locked(const struct fake_repo *repo,
 	while (map_next(&repo->manifests, &pos, &key, &len, &value)) {
 		const struct fake_manifest *m = value;
 
-		if (!is_referrer(&m->info, subject, type))
+		if (!manifest_info_refers(&m->info, subject, type))
 			continue;
 		*ret = xrealloc(*ret, n + 1, sizeof(**ret));
 		descriptor_copy(&(*ret)[n++], &m->info.self);

@@ -1,5 +1,6 @@
 #include "storage/registry.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define REPO_NAME_MAX 255
@@ -75,4 +76,14 @@ bool tag_valid(const char *s)
 		    !(is_word(s[n]) || s[n] == '.' || s[n] == '-'))
 			return false;
 	return true;
+}
+
+int registry_check_names(const char *repo, const char *tag, struct error **errp)
+{
+	if (!repo_name_valid(repo))
+		return error_set(errp, EINVAL, "'%s' is no repository name",
+				 repo);
+	if (tag && !tag_valid(tag))
+		return error_set(errp, EINVAL, "'%s' is no tag", tag);
+	return 0;
 }
