@@ -259,7 +259,7 @@ int http_url_resolve(const struct http_url *base, const char *ref,
 	else if (has_scheme(ref))
 		absolute = xstrdup(ref);
 	if (absolute) {
-		struct http_url u;
+		struct http_url u = {0};
 		char *path;
 
 		r = http_url_parse(absolute, &u, errp);

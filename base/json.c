@@ -383,7 +383,7 @@ int json_parse(const void *p, size_t n, const struct json_limits *lim,
 	if (!root)
 		return error_set_errno(errp, ENOMEM, "reading JSON");
 	keep_numbers(root, &next);
-	assert(next == numbers + c.n_numbers);
+	assert((size_t)(next - numbers) == c.n_numbers);
 	*ret = (struct json *)root;
 	return 0;
 }
@@ -401,6 +401,8 @@ static const cJSON *item(const struct json *v)
 
 enum json_type json_type(const struct json *v)
 {
+	if (!v)
+		return JSON_NULL;
 	switch (item(v)->type & 0xff) {
 	case cJSON_False:
 	case cJSON_True:

@@ -56,6 +56,7 @@ enum json_type {
 	JSON_ARRAY,
 	JSON_OBJECT,
 };
+/* JSON_NULL for NULL. */
 enum json_type json_type(const struct json *v);
 
 /* Member of an object; NULL when absent or when @obj is no object. */

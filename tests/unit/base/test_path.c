@@ -60,13 +60,11 @@ Test(path, accepts_names_that_are_merely_unusual)
 		"😀",
 		"\xef\xbf\xbe",
 		"\xee\x80\x80",
-		"\xe2\x80\xae"
-		"txt",
+		"\xe2\x80\xaetxt",
 		"\xc2\xa0",
 		"\xc2\xad",
 		"\xf4\x8f\xbf\xbf",
-		"\xef\xbb\xbf"
-		"bom",
+		"\xef\xbb\xbf\x62om",
 		".gitignore",
 		".gita",
 		"git",
@@ -150,8 +148,7 @@ Test(path, refuses_what_is_no_plain_relative_path)
 		"a/\x07/b",
 		"\xc2\x80",
 		"\xc2\x85",
-		"\xc2\x9b"
-		"31m",
+		"\xc2\x9b\x33\x31m",
 		"a\xc2\x9f",
 		"\xff",
 		"\xfe",
@@ -469,8 +466,8 @@ Test(layer_name, follows_its_pattern)
 		"a-b",
 		"a..",
 		"a--",
-		"0123456789012345678901234567890123456789012345678901234567890"
-		"12",
+		("0123456789012345678901234567890123456789012345678901234567890"
+		 "12"),
 	};
 	static const char *const bad[] = {
 		"",
@@ -486,8 +483,8 @@ Test(layer_name, follows_its_pattern)
 		"+role",
 		"a\n",
 		"a:b",
-		"0123456789012345678901234567890123456789012345678901234567890"
-		"123",
+		("0123456789012345678901234567890123456789012345678901234567890"
+		 "123"),
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
