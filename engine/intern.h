@@ -16,10 +16,14 @@
 
 #define INDEX_NONE UINT32_MAX
 
+/* Differs from process to process: who makes a tree cannot choose strings or
+ * digests that collide. */
+uint64_t index_hash(const void *p, size_t n);
+
 /* Numbers 0, 1, 2, … of elements that the caller keeps in an array. */
 struct index32 {
-	uint32_t *slots; /* number + 1; 0 is free */
-	size_t cap;      /* power of two, or 0 */
+	struct index32_slot *slots;
+	size_t cap; /* power of two, or 0 */
 	size_t used;
 };
 
@@ -29,10 +33,7 @@ struct index32 {
  */
 uint32_t index32_find(const struct index32 *x, uint64_t hash,
 		      bool (*eq)(const void *ctx, uint32_t i), const void *ctx);
-/* Add @i. hash_of() gives the hash of numbers added before, when it grows. */
-void index32_add(struct index32 *x, uint64_t hash, uint32_t i,
-		 uint64_t (*hash_of)(const void *ctx, uint32_t i),
-		 const void *ctx);
+void index32_add(struct index32 *x, uint64_t hash, uint32_t i);
 void index32_release(struct index32 *x);
 
 struct interned {

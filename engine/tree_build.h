@@ -5,6 +5,7 @@
 #ifndef ENGINE_TREE_BUILD_H
 #define ENGINE_TREE_BUILD_H
 
+#include "base/path.h"
 #include "engine/intern.h"
 #include "engine/tree_builder.h"
 
@@ -47,6 +48,11 @@ struct tree_builder {
 	size_t n_chunks, cap_chunks;
 	struct tree_part *parts;
 	size_t n_parts, cap_parts;
+	/* The folder of the last entry: mostly that of the next, too. */
+	char last_dir[PATH_BYTES_MAX];
+	size_t last_len; /* 0: none */
+	uint32_t last_node;
+	uint16_t last_layer;
 };
 
 /* The child of node @parent named @s, or TREE_NONE. */

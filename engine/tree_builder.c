@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/path.h"
 #include "base/uri.h"
@@ -14,15 +13,7 @@ static uint64_t place_hash(uint32_t parent, uint32_t name)
 {
 	uint64_t key = (uint64_t)parent << 32 | name;
 
-	return XXH3_64bits(&key, sizeof(key));
-}
-
-static uint64_t node_hash(const void *ctx, uint32_t i)
-{
-	const struct build_node *n =
-		&((const struct tree_builder *)ctx)->nodes[i];
-
-	return place_hash(n->parent, n->name);
+	return index_hash(&key, sizeof(key));
 }
 
 struct place_key {
@@ -123,28 +114,39 @@ static uint32_t add_node(struct tree_builder *b, uint32_t parent, const char *s,
 		.kind = TREE_DIR,
 		.layer = layer,
 	};
-	index32_add(&b->by_place, node_hash(b, i), i, node_hash, b);
+	index32_add(&b->by_place, place_hash(parent, b->nodes[i].name), i);
 	return i;
 }
 
-/*
- * The folder that holds @path, made when missing; *@ret_name is its last
- * component. A folder belongs to the first layer that has something in it,
- * whatever the order in which entries come. Nothing is made before all that is
- * there has been passed, so a refusal leaves the builder as it was.
- */
-static int add_parents(struct tree_builder *b, const char *path, uint16_t layer,
-		       uint32_t *ret, const char **ret_name,
-		       struct error **errp)
+static bool same_dir(const struct tree_builder *b, const char *path, size_t len,
+		     uint16_t layer)
 {
-	const char *flaw = path_flaw(path, strlen(path));
-	const char *s = path, *slash;
+	return len && len == b->last_len && layer == b->last_layer &&
+	       !memcmp(path, b->last_dir, len);
+}
+
+static void remember_dir(struct tree_builder *b, const char *path, size_t len,
+			 uint16_t layer, uint32_t node)
+{
+	b->last_len = len;
+	b->last_layer = layer;
+	b->last_node = node;
+	memcpy(b->last_dir, path, len);
+}
+
+/*
+ * The folder that is the first @len bytes of @path, made when missing. A folder
+ * belongs to the first layer that has something in it, whatever the order in
+ * which entries come. Nothing is made before all that is there has been passed,
+ * so a refusal leaves the builder as it was.
+ */
+static int add_parents(struct tree_builder *b, const char *path, size_t len,
+		       uint16_t layer, uint32_t *ret, struct error **errp)
+{
 	uint32_t at = TREE_ROOT;
 
-	if (flaw)
-		return error_set(errp, EINVAL, "'%s': %s", path, flaw);
-	for (; (slash = strchr(s, '/')); s = slash + 1) {
-		size_t n = (size_t)(slash - s);
+	for (const char *s = path; s < path + len;) {
+		size_t n = strcspn(s, "/");
 		uint32_t child = build_child(b, at, s, n);
 
 		if (child == TREE_NONE)
@@ -152,13 +154,33 @@ static int add_parents(struct tree_builder *b, const char *path, uint16_t layer,
 		else if (b->nodes[child].kind != TREE_DIR)
 			return error_set(errp, ENOTDIR,
 					 "'%s': '%.*s' is no directory", path,
-					 (int)(slash - path), path);
+					 (int)(s + n - path), path);
 		b->nodes[child].layer = MIN(b->nodes[child].layer, layer);
 		at = child;
+		s += n + 1;
 	}
+	remember_dir(b, path, len, layer, at);
 	*ret = at;
-	*ret_name = s;
 	return 0;
+}
+
+/* The node of @path's folder; *@ret_name is the last component. */
+static int find_parent(struct tree_builder *b, const char *path, uint16_t layer,
+		       uint32_t *ret, const char **ret_name,
+		       struct error **errp)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 0;
+	const char *flaw = path_flaw(path, strlen(path));
+
+	if (flaw)
+		return error_set(errp, EINVAL, "'%s': %s", path, flaw);
+	*ret_name = slash ? slash + 1 : path;
+	if (same_dir(b, path, len, layer)) {
+		*ret = b->last_node;
+		return 0;
+	}
+	return add_parents(b, path, len, layer, ret, errp);
 }
 
 /* A new node at @path, which must be free. */
@@ -169,7 +191,7 @@ static int add_entry(struct tree_builder *b, const char *path, uint16_t layer,
 	uint32_t parent;
 	int r;
 
-	r = add_parents(b, path, layer, &parent, &name, errp);
+	r = find_parent(b, path, layer, &parent, &name, errp);
 	if (r < 0)
 		return r;
 	if (build_child(b, parent, name, strlen(name)) != TREE_NONE)
@@ -185,7 +207,7 @@ int tree_builder_add_dir(struct tree_builder *b, const char *path,
 	uint32_t parent, i;
 	int r;
 
-	r = add_parents(b, path, layer, &parent, &name, errp);
+	r = find_parent(b, path, layer, &parent, &name, errp);
 	if (r < 0)
 		return r;
 	i = build_child(b, parent, name, strlen(name));
@@ -282,13 +304,6 @@ static bool source_eq(const void *ctx, uint32_t i)
 	       digest_equal(&s->digest, &k->s->digest);
 }
 
-static uint64_t source_hash(const void *ctx, uint32_t i)
-{
-	const struct tree_builder *b = ctx;
-
-	return digest_prefix64(&b->sources[i].digest);
-}
-
 static void source_assert(const struct tree_source_spec *s)
 {
 	cleanup_pointer_uri struct pointer_uri uri = {0};
@@ -320,7 +335,7 @@ uint32_t tree_builder_source(struct tree_builder *b,
 			     const struct tree_source_spec *s)
 {
 	struct source_key key = {b, s, TREE_NONE};
-	uint64_t hash = digest_prefix64(&s->digest);
+	uint64_t hash = index_hash(&s->digest, sizeof(s->digest));
 	uint32_t i;
 
 	source_assert(s);
@@ -343,6 +358,6 @@ uint32_t tree_builder_source(struct tree_builder *b,
 		.uri = key.uri,
 	};
 	copy_lists(b, s);
-	index32_add(&b->by_source, hash, i, source_hash, b);
+	index32_add(&b->by_source, hash, i);
 	return i;
 }

@@ -7,7 +7,6 @@
 #include "engine/tree.h"
 
 #include <errno.h>
-#include <xxhash.h>
 
 #include "engine/intern.h"
 #include "engine/root.h"
@@ -75,13 +74,6 @@ static int validate_source_record(struct validate *v, uint32_t i,
 	return 0;
 }
 
-static uint64_t record_hash(const void *ctx, uint32_t i)
-{
-	const struct validate *v = ctx;
-
-	return digest_prefix64(&v->t->sources[i].digest);
-}
-
 struct record_key {
 	const struct tree *t;
 	const struct tree_disk_source *s;
@@ -103,11 +95,11 @@ static int validate_distinct(struct validate *v, uint32_t i,
 			     struct error **errp)
 {
 	struct record_key key = {v->t, &v->t->sources[i]};
-	uint64_t hash = record_hash(v, i);
+	uint64_t hash = index_hash(&key.s->digest, DIGEST_SIZE);
 
 	if (index32_find(&v->sources, hash, record_eq, &key) != INDEX_NONE)
 		return not_canonical(errp, "a source is there twice");
-	index32_add(&v->sources, hash, i, record_hash, v);
+	index32_add(&v->sources, hash, i);
 	return 0;
 }
 
