@@ -121,27 +121,27 @@ static int link_fd(int fd, int dirfd, const char *name)
 	return -errno;
 }
 
-/* Does the final name mean the very file @fd? -EBADMSG: another one. */
-static int final_is(struct cache *c, const char *final, int fd)
+/* Is @fd the file of that name? */
+static bool names_file(int dirfd, const char *name, int fd)
 {
 	struct stat a, b;
 
-	if (fstat(fd, &a) < 0 ||
-	    fstatat(c->room[ROOM_BLOBS], final, &b, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	return a.st_ino == b.st_ino && a.st_dev == b.st_dev ? 0 : -EBADMSG;
+	return fstat(fd, &a) == 0 &&
+	       fstatat(dirfd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
 /*
- * For file systems without links: by name, and checked afterwards that the
- * file which got the final name is ours.
+ * For file systems without links: by name, and checked before and after that
+ * it is our file.
  */
 static int rename_to_final(struct cache *c, int fd, enum cache_room room,
 			   const char *name, const char *final)
 {
 	int to = c->room[ROOM_BLOBS];
-	int r;
 
+	if (!names_file(c->room[room], name, fd))
+		return -ENOENT;
 	if (renameat2(c->room[room], name, to, final, RENAME_NOREPLACE) < 0) {
 		if (errno != EINVAL)
 			return -errno;
@@ -150,10 +150,10 @@ static int rename_to_final(struct cache *c, int fd, enum cache_room room,
 		if (renameat(c->room[room], name, to, final) < 0)
 			return -errno;
 	}
-	r = final_is(c, final, fd);
-	if (r == -EBADMSG)
-		unlinkat(to, final, 0);
-	return r < 0 ? -ESTALE : 0;
+	if (names_file(to, final, fd))
+		return 0;
+	unlinkat(to, final, 0);
+	return -ESTALE;
 }
 
 static int take_final_name(struct cache *c, int fd, enum cache_room room,
@@ -203,7 +203,7 @@ static void record_final(struct cache *c, int fd, const struct digest *d,
 {
 	struct stat st;
 
-	if (final_is(c, final, fd) == 0 && fstat(fd, &st) == 0)
+	if (names_file(c->room[ROOM_BLOBS], final, fd) && fstat(fd, &st) == 0)
 		statindex_put(c, d, &st);
 }
 

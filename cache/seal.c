@@ -74,6 +74,7 @@ static int check_whole(struct content *ct, struct backing *b)
 static int publish(struct content *ct, struct backing *b, struct error **errp)
 {
 	struct partial_name part = partial_name(ct, ".part");
+	cleanup_error struct error *err = NULL;
 	int r = blob_flush(b->fd);
 
 	if (r < 0) {
@@ -82,9 +83,14 @@ static int publish(struct content *ct, struct backing *b, struct error **errp)
 		return seal_error(ct, r, errp);
 	}
 	r = blob_publish(ct->c, b->fd, ROOM_PARTIAL, part.str, &ct->digest,
-			 errp);
+			 &err);
+	if (r == -ENOENT || r == -ESTALE) {
+		/* Deleted under our hands: there is no name to link. */
+		backing_forget(ct, b);
+		return seal_error(ct, -EAGAIN, errp);
+	}
 	if (r < 0)
-		return r;
+		return error_propagate(errp, &err, r);
 	chunk_map_set_state(b->map_fd, MAP_SEALED);
 	partial_unlink(ct);
 	backing_forget(ct, b);
