@@ -1,0 +1,484 @@
+/*
+ * One run: claim it among the processes of the cache, fetch it with one
+ * request, verify and store each chunk as it is full, tell who waits for it.
+ *
+ *   claimed elsewhere      park; the timer tries again, and after 20 s without
+ *                          a new chunk the run is fetched without a claim
+ *   a chunk is wrong       one new request from that chunk on; wrong again: it
+ *                          fails, and the run goes on behind it
+ *   the stream ends early, one new request; again without a whole chunk in
+ *   the object changed     between: the rest fails
+ *   the store gives up     the rest fails (it has retried for long enough)
+ *   the disk is full       readers are served from memory; background fails
+ *
+ * A source of one chunk is seen by other processes only when it is sealed, so
+ * that is done before its claim is given up.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "engine/fetch_internal.h"
+
+/* A run while a thread has it. */
+struct flight {
+	struct sink sink; /* first */
+	struct fetcher *f;
+	struct fetch_source *s;
+	struct fetch_run *run;
+	struct fetch_buf *buf; /* the chunk that is being filled */
+	uint32_t chunk, fill;  /* which one, how far */
+	bool wrong;            /* it arrived wrong */
+	bool retried;          /* a new request was made ... */
+	uint32_t retried_at;   /* ... from this chunk on */
+	bool background;       /* nobody waits for the current chunk */
+	bool unkept;           /* background: the cache cannot keep it */
+	bool over;             /* the last chunk wanted is there */
+	uint32_t claim_first, claim_end;
+};
+
+/* The chunk could not be stored: keep it in memory, if it is the right one. */
+static int keep_in_memory(struct flight *fl, int why, struct error **errp)
+{
+	struct fetch_key want = fetch_chunk_key(fl->s, fl->chunk);
+	struct digest got = digest_of_buf(fl->buf->data, fl->buf->len);
+
+	if (!digest_equal(&got, &want.digest))
+		return error_set(errp, EBADMSG, "a chunk arrived wrong");
+	if (fl->background && why != -EAGAIN) {
+		fl->unkept = true;
+		return error_set_errno(errp, -why, "writing to the cache");
+	}
+	if (why != -EAGAIN && !atomic_exchange(&fl->f->disk_full, true))
+		log_debug("cache cannot be written (%s): serving from memory",
+			  strerror(-why));
+	return 0;
+}
+
+static int store_chunk(struct flight *fl, struct error **errp)
+{
+	struct fetch_key key = fetch_chunk_key(fl->s, fl->chunk);
+	cleanup_error struct error *err = NULL;
+	int r = content_put(fl->s->content, fl->chunk, fl->buf->data,
+			    fl->buf->len, &err);
+
+	if (r < 0 && r != -EBADMSG) {
+		error_freep(&err);
+		r = keep_in_memory(fl, r, &err);
+	} else if (r >= 0 && atomic_load(&fl->f->disk_full)) {
+		atomic_store(&fl->f->disk_full, false); /* room again */
+	}
+	if (r == -EBADMSG) {
+		fl->wrong = true;
+		atomic_fetch_add(&fl->f->bad, 1);
+	}
+	if (r < 0)
+		return error_propagate(errp, &err, r);
+	if (!fl->background)
+		fetch_memory_put(fl->f->memory, &key, fl->buf);
+	return 0;
+}
+
+/* A chunk is full: verify, store, tell. */
+static int chunk_done(struct flight *fl, struct error **errp)
+{
+	struct fetch_source *s = fl->s;
+	struct fetch_run *run = fl->run;
+	struct fetcher *f = fl->f;
+	uint32_t len = fl->buf->len;
+
+	fetcher_lock(f);
+	fl->background = run->class == FETCH_BACKGROUND &&
+			 !fetch_waited_for_locked(s, fl->chunk, fl->chunk + 1);
+	fetcher_unlock(f);
+	int r = store_chunk(fl, errp);
+	if (r < 0)
+		return r;
+	atomic_fetch_add(&f->bytes_network, len);
+	fetcher_lock(f);
+	fetch_put_noted_locked(s, len);
+	run->pos = ++fl->chunk;
+	fetch_waiters_look_locked(s, fl->chunk - 1, fl->chunk);
+	fl->over = run->pos >= run->end;
+	fetcher_unlock(f);
+	fetch_buf_unrefp(&fl->buf);
+	fl->fill = 0;
+	return 0;
+}
+
+static int flight_write(struct sink *sink, const void *p, size_t n,
+			struct error **errp)
+{
+	struct flight *fl = (struct flight *)sink;
+	const unsigned char *at = p;
+
+	while (n) {
+		if (fl->over) /* the run was cut short */
+			return error_set(errp, ECANCELED, "enough");
+		if (!fl->buf)
+			fl->buf = fetch_buf_new(
+				chunk_len(fl->s->size, fl->chunk));
+		if (!fl->buf)
+			return error_set_errno(errp, ENOMEM, "a chunk buffer");
+
+		size_t part = MIN(n, (size_t)(fl->buf->len - fl->fill));
+
+		memcpy(fl->buf->data + fl->fill, at, part);
+		fl->fill += (uint32_t)part;
+		at += part;
+		n -= part;
+		if (fl->fill < fl->buf->len)
+			continue;
+		int r = chunk_done(fl, errp);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* One request for what is left of the run. */
+static int attempt(struct flight *fl, uint32_t end, struct error **errp)
+{
+	struct op op = OP_INIT;
+	uint64_t off = (uint64_t)fl->chunk * CHUNK_SIZE;
+	uint64_t to = MIN((uint64_t)end * CHUNK_SIZE, fl->s->size);
+
+	op.cancelled = &fl->run->cancel;
+	fetch_buf_unrefp(&fl->buf);
+	fl->fill = 0;
+	fl->wrong = false;
+	return fetch_source_pull(fl->s, off, to - off, &fl->sink, &op, errp);
+}
+
+/* [first, end) will not come. */
+static void fail(struct flight *fl, uint32_t first, uint32_t end, int r,
+		 struct error **errp)
+{
+	struct fetcher *f = fl->f;
+
+	log_debug("chunks %" PRIu32 " to %" PRIu32 " of '%s': %s", first,
+		  end - 1, digest_to_str(&fl->s->digest).str,
+		  *errp ? (*errp)->message : "failed");
+	fetcher_lock(f);
+	/* A full disk is no reason for a reader to fail: he asks again. */
+	if (!fl->unkept) {
+		fetch_failure_add_locked(fl->s, first, end, *errp);
+		fl->run->pos = MAX(fl->run->pos, end);
+		fetch_waiters_fail_locked(fl->s, first, end, r, *errp);
+	}
+	fetch_whole_finish_locked(fl->s, r, *errp);
+	fetcher_unlock(f);
+	error_freep(errp);
+}
+
+/* Twice wrong. An external that differs has drifted. */
+static void fail_wrong(struct flight *fl, struct error **errp)
+{
+	struct fetch_source *s = fl->s;
+	bool external = s->kind == TREE_SOURCE_EXTERNAL;
+	uint32_t bad = fl->chunk;
+	int code = external ? ESTALE : EBADMSG;
+
+	error_freep(errp);
+	error_set_kind(errp, ERROR_VALIDATION, code,
+		       "chunk %" PRIu32 " of '%s'%s%s arrived wrong twice", bad,
+		       digest_to_str(&s->digest).str, external ? " at " : "",
+		       external ? s->uri : "");
+	fl->chunk++;
+	fail(fl, bad, bad + 1, -code, errp);
+}
+
+/* What a failed inner read means to a reader: the bundle names the bytes, so
+ * that they are not there is trouble of the store. */
+static int as_read_error(struct flight *fl, int r, struct error **errp)
+{
+	if (r == -ENOENT) {
+		if (*errp)
+			(*errp)->code = EIO;
+		error_kind(errp, r, ERROR_DOWNLOAD);
+		r = -EIO;
+	}
+	return error_prefix(errp, r, "reading '%s'",
+			    digest_to_str(&fl->s->digest).str);
+}
+
+/* May the rest be asked for once more, with a new request? */
+static bool once_more(struct flight *fl, int r)
+{
+	bool worth = fl->wrong || r == 0 || r == -ESTALE;
+
+	if (!worth || (fl->retried && fl->retried_at == fl->chunk))
+		return false;
+	fl->retried = true;
+	fl->retried_at = fl->chunk;
+	return true;
+}
+
+static bool wanted(struct flight *fl, uint32_t *ret_end)
+{
+	fetcher_lock(fl->f);
+	*ret_end = fl->run->end;
+	bool more = fl->chunk < fl->run->end;
+	fetcher_unlock(fl->f);
+	return more;
+}
+
+static void transfer(struct flight *fl)
+{
+	uint32_t end;
+
+	while (wanted(fl, &end)) {
+		cleanup_error struct error *err = NULL;
+		int r = attempt(fl, end, &err);
+
+		if (!wanted(fl, &end)) /* all there, or cut short */
+			break;
+		if (atomic_load(&fl->run->cancel))
+			break; /* who waits by now asks again */
+		if (once_more(fl, r))
+			continue;
+		if (fl->wrong) {
+			fail_wrong(fl, &err);
+			continue;
+		}
+		if (r >= 0)
+			r = error_set(&err, EIO, "the data ended early");
+		r = as_read_error(fl, r, &err);
+		fail(fl, fl->chunk, end, r, &err);
+		break;
+	}
+	fetch_buf_unrefp(&fl->buf);
+}
+
+/*
+ * Before the request: what came from elsewhere is not asked for again. Keeps
+ * the first row of missing chunks; what lies behind it becomes a run of its
+ * own. True: something is left.
+ */
+static bool have(const struct fetch_run *run, uint32_t i)
+{
+	/* What is in memory alone does not make a source whole. */
+	return run->class == FETCH_BACKGROUND
+		       ? content_has(run->source->content, i)
+		       : fetch_chunk_ready_locked(run->source, i);
+}
+
+static bool trim_locked(struct fetch_run *run)
+{
+	struct fetch_source *s = run->source;
+	uint32_t from = run->pos, end = run->end, i;
+
+	while (run->pos < end && have(run, run->pos))
+		run->pos++;
+	for (i = run->pos; i < end && !have(run, i); i++)
+		;
+	run->end = i;
+	while (i < end && have(run, i))
+		i++;
+	if (i < end)
+		fetch_run_enqueue_locked(
+			fetch_run_new_locked(s, i, end, run->class), true);
+	if (run->pos > from)
+		run->alone_ns = 0; /* its holder is making progress */
+	fetch_waiters_look_locked(s, from, end);
+	return run->pos < run->end;
+}
+
+static bool trim(struct flight *fl)
+{
+	fetcher_lock(fl->f);
+	bool left = trim_locked(fl->run);
+	fetcher_unlock(fl->f);
+	return left;
+}
+
+/* Try again in 2 ms, then 4, … 50. */
+static void park_locked(struct fetcher *f, struct fetch_run *run)
+{
+	int64_t now = time_mono_ns();
+
+	if (!run->alone_ns)
+		run->alone_ns = now + FETCH_CLAIM_NS;
+	run->alone = now >= run->alone_ns;
+	run->pause_ns = run->pause_ns ? MIN(run->pause_ns * 2, 50 * NS_PER_MS)
+				      : 2 * NS_PER_MS;
+	run->next_try_ns = now + run->pause_ns;
+	if (run->alone)
+		run->next_try_ns = now;
+	run->state = FETCH_PARKED;
+	TAILQ_INSERT_TAIL(&f->parked, run, link);
+	cond_signal(&f->timer);
+}
+
+/* True: go on. Another process's work is waited for in the parking place, not
+ * on a thread. */
+static bool claim(struct flight *fl, bool *ret_park)
+{
+	struct fetch_run *run = fl->run;
+	uint32_t first = run->pos, end = run->end;
+	int r = run->alone
+			? -ETIMEDOUT
+			: content_claim(fl->s->content, first, end - first, 0);
+
+	*ret_park = !run->alone && r == -ETIMEDOUT;
+	if (*ret_park)
+		return false;
+	if (r == 0) {
+		fl->claim_first = first;
+		fl->claim_end = end;
+	}
+	/* Else without: nobody else has them, or there can be no claims. */
+	if (!trim(fl))
+		return false;
+	if (r == 0 && run->end < end) {
+		content_unclaim(fl->s->content, run->end, end - run->end);
+		fl->claim_end = run->end;
+	}
+	return true;
+}
+
+static void unclaim(struct flight *fl)
+{
+	uint32_t end;
+
+	fetcher_lock(fl->f);
+	/* Cut short: whoever cut gave up the claim on the rest. */
+	end = MIN(fl->claim_end, fl->run->end);
+	fetcher_unlock(fl->f);
+	if (fl->claim_first < end)
+		content_unclaim(fl->s->content, fl->claim_first,
+				end - fl->claim_first);
+}
+
+static void start(struct flight *fl)
+{
+	fetcher_lock(fl->f);
+	fl->run->started = true;
+	fl->chunk = fl->run->pos;
+	fetcher_unlock(fl->f);
+	atomic_fetch_add(&fl->f->in_flight, 1);
+	transfer(fl);
+	atomic_fetch_sub(&fl->f->in_flight, 1);
+}
+
+/* The run is over. Chunks that it did not bring and did not fail are asked for
+ * again by those who wait for them. */
+static void land_locked(struct fetcher *f, struct fetch_run *run)
+{
+	struct fetch_source *s = fetch_source_ref_locked(run->source);
+	uint32_t pos = run->pos, end = run->end;
+
+	fetch_run_free_locked(run);
+	if (pos < end && !f->closing)
+		fetch_waiters_look_locked(s, pos, end);
+	fetch_source_advance_locked(s);
+	fetch_source_unref_locked(s);
+}
+
+static void seal_single(struct flight *fl)
+{
+	if (fl->s->n_chunks == 1 && content_has(fl->s->content, 0) &&
+	    content_seal(fl->s->content, NULL) >= 0) {
+		fetcher_lock(fl->f);
+		fl->s->unsynced = 0;
+		fetcher_unlock(fl->f);
+	}
+}
+
+static void fly(struct fetcher *f, struct fetch_run *run)
+{
+	struct flight fl = {
+		.sink.write = flight_write,
+		.f = f,
+		.s = run->source,
+		.run = run,
+	};
+	bool park = false;
+
+	if (!atomic_load(&run->cancel) && trim(&fl) && claim(&fl, &park))
+		start(&fl);
+	seal_single(&fl);
+	unclaim(&fl);
+	fetcher_lock(f);
+	TAILQ_REMOVE(&f->flying, run, link);
+	if (park && !f->closing && !atomic_load(&run->cancel))
+		park_locked(f, run);
+	else
+		land_locked(f, run);
+	fetcher_unlock(f);
+}
+
+/*
+ * The threads. Read-ahead, background and chores never take the last ones.
+ */
+
+struct job {
+	struct fetch_run *run;
+	struct fetch_source *chore;
+	bool low;
+};
+
+static bool pick_low_locked(struct fetcher *f, struct job *j)
+{
+	j->low = true;
+	if ((j->run = TAILQ_FIRST(&f->ahead))) {
+		TAILQ_REMOVE(&f->ahead, j->run, link);
+		return true;
+	}
+	/* Carving may find that there is nothing left but to seal. */
+	if (TAILQ_EMPTY(&f->chores) && (j->run = fetch_carve_locked(f)))
+		return true;
+	if ((j->chore = TAILQ_FIRST(&f->chores))) {
+		TAILQ_REMOVE(&f->chores, j->chore, chore_link);
+		j->chore->chore = FETCH_CHORE_RUNNING;
+	}
+	return j->chore != NULL;
+}
+
+static bool pick_locked(struct fetcher *f, struct job *j)
+{
+	*j = (struct job){0};
+	if ((j->run = TAILQ_FIRST(&f->demand)))
+		TAILQ_REMOVE(&f->demand, j->run, link);
+	else if (f->n_low >= f->max_low || !pick_low_locked(f, j))
+		return false;
+	if (j->run) {
+		j->run->state = FETCH_FLYING;
+		TAILQ_INSERT_TAIL(&f->flying, j->run, link);
+	}
+	if (j->low)
+		f->n_low++;
+	return true;
+}
+
+static bool next_job(struct fetcher *f, struct job *j)
+{
+	bool got = false;
+
+	fetcher_lock(f);
+	while (!f->closing && !(got = pick_locked(f, j)))
+		cond_wait(&f->work, &f->lock);
+	fetcher_unlock(f);
+	return got;
+}
+
+void *fetch_thread(void *arg)
+{
+	struct fetcher *f = arg;
+	struct job j;
+
+	while (next_job(f, &j)) {
+		if (j.run)
+			fly(f, j.run);
+		else
+			fetch_chore_run(j.chore);
+		if (!j.low)
+			continue;
+		fetcher_lock(f);
+		f->n_low--;
+		cond_signal(&f->work);
+		fetcher_unlock(f);
+	}
+	return NULL;
+}

@@ -1,0 +1,205 @@
+/*
+ * Runs: what is queued, in which class, and what is read ahead.
+ *
+ * Demand goes first; chunks next to each other become one run. A reader that
+ * goes on sequentially gets a window that doubles from 1 to 16 chunks; what the
+ * window does not cover yet is asked in quarters of it, so that several
+ * connections are busy at once.
+ */
+#include "engine/fetch_internal.h"
+
+bool fetch_chunk_ready_locked(struct fetch_source *s, uint32_t i)
+{
+	struct fetch_key key;
+
+	if (content_has(s->content, i))
+		return true;
+	key = fetch_chunk_key(s, i);
+	return fetch_memory_has(s->fetcher->memory, &key);
+}
+
+struct fetch_run *fetch_run_covering_locked(struct fetch_source *s, uint32_t i)
+{
+	struct fetch_run *run;
+
+	for (run = TAILQ_FIRST(&s->runs); run; run = TAILQ_NEXT(run, by_source))
+		if (run->pos <= i && i < run->end)
+			return run;
+	return NULL;
+}
+
+struct fetch_run *fetch_run_new_locked(struct fetch_source *s, uint32_t first,
+				       uint32_t end, enum fetch_class class)
+{
+	struct fetch_run *run = xcalloc(1, sizeof(*run));
+
+	run->source = fetch_source_ref_locked(s);
+	run->class = class;
+	run->pos = first;
+	run->end = end;
+	atomic_init(&run->cancel, false);
+	TAILQ_INSERT_TAIL(&s->runs, run, by_source);
+	return run;
+}
+
+static struct fetch_runs *queue_of(struct fetch_run *run)
+{
+	struct fetcher *f = run->source->fetcher;
+
+	if (run->state == FETCH_PARKED)
+		return &f->parked;
+	if (run->state == FETCH_FLYING)
+		return &f->flying;
+	return run->class == FETCH_DEMAND ? &f->demand : &f->ahead;
+}
+
+void fetch_run_enqueue_locked(struct fetch_run *run, bool front)
+{
+	struct fetcher *f = run->source->fetcher;
+
+	run->state = FETCH_QUEUED;
+	if (front)
+		TAILQ_INSERT_HEAD(queue_of(run), run, link);
+	else
+		TAILQ_INSERT_TAIL(queue_of(run), run, link);
+	cond_signal(&f->work);
+}
+
+void fetch_run_free_locked(struct fetch_run *run)
+{
+	struct fetch_source *s = run->source;
+
+	TAILQ_REMOVE(&s->runs, run, by_source);
+	free(run);
+	fetch_source_unref_locked(s);
+}
+
+/* A reader wants a chunk of a run that was not made for it. */
+static void promote(struct fetch_run *run, uint32_t i)
+{
+	struct fetch_source *s = run->source;
+	struct fetcher *f = s->fetcher;
+
+	if (run->class == FETCH_DEMAND)
+		return;
+	if (run->state == FETCH_FLYING) {
+		if (!run->started || i - run->pos <= FETCH_OVERTAKE)
+			return;
+		/* Too far ahead in a long run: cut it there, and let the chunk
+		 * have a request of its own. The rest is carved again. */
+		content_unclaim(s->content, i, run->end - i);
+		run->end = i;
+		s->whole_next = MIN(s->whole_next, i);
+		fetch_run_enqueue_locked(
+			fetch_run_new_locked(s, i, i + 1, FETCH_DEMAND), false);
+		return;
+	}
+	TAILQ_REMOVE(queue_of(run), run, link);
+	run->class = FETCH_DEMAND;
+	if (run->state == FETCH_PARKED) {
+		TAILQ_INSERT_HEAD(&f->parked, run, link);
+		run->next_try_ns = 0;
+		cond_signal(&f->timer);
+	} else {
+		fetch_run_enqueue_locked(run, false);
+	}
+}
+
+/* Make a queued demand run one chunk longer. */
+static bool extend(struct fetch_source *s, uint32_t i)
+{
+	struct fetch_run *run;
+
+	for (run = TAILQ_FIRST(&s->runs); run;
+	     run = TAILQ_NEXT(run, by_source)) {
+		if (run->state != FETCH_QUEUED || run->class != FETCH_DEMAND ||
+		    run->end - run->pos >= FETCH_DEMAND_MAX)
+			continue;
+		if (run->end == i) {
+			run->end++;
+			return true;
+		}
+		if (run->pos == i + 1) {
+			run->pos--;
+			return true;
+		}
+	}
+	return false;
+}
+
+void fetch_demand_locked(struct fetch_source *s, uint32_t i)
+{
+	struct fetch_run *run = fetch_run_covering_locked(s, i);
+
+	if (run)
+		promote(run, i);
+	else if (!extend(s, i))
+		fetch_run_enqueue_locked(
+			fetch_run_new_locked(s, i, i + 1, FETCH_DEMAND), false);
+}
+
+/* Queue what is missing of [first, end) in pieces of @max chunks. */
+static void queue_ahead(struct fetch_source *s, uint32_t first, uint32_t end,
+			uint32_t max)
+{
+	struct fetch_run *run = NULL;
+
+	for (uint32_t i = first; i < end; i++) {
+		if (content_has(s->content, i) ||
+		    fetch_run_covering_locked(s, i) ||
+		    fetch_failure_locked(s, i)) {
+			run = NULL;
+		} else if (run && run->end - run->pos < max) {
+			run->end++;
+		} else {
+			run = fetch_run_new_locked(s, i, i + 1, FETCH_AHEAD);
+			fetch_run_enqueue_locked(run, false);
+		}
+	}
+}
+
+static struct fetch_stream *stream_of(struct fetch_source *s, uint32_t first)
+{
+	struct fetch_stream *oldest = &s->streams[0];
+
+	for (unsigned i = 0; i < FETCH_STREAMS; i++) {
+		struct fetch_stream *st = &s->streams[i];
+
+		if (st->used && first <= st->next && first + 1 >= st->next)
+			return st;
+		if (st->used < oldest->used)
+			oldest = st;
+	}
+	oldest->used = 0;
+	return oldest;
+}
+
+/* Chunks [first, end) were asked for or read: read ahead of who goes on. */
+void fetch_note_locked(struct fetch_source *s, uint32_t first, uint32_t end)
+{
+	struct fetch_stream *st = stream_of(s, first);
+	bool known = st->used != 0;
+
+	st->used = ++s->stream_clock;
+	if (!known) {
+		st->next = st->asked = end;
+		st->window = 0;
+		return;
+	}
+	if (end <= st->next) /* the same chunk again */
+		return;
+	st->next = end;
+	st->window = st->window ? MIN(st->window * 2, FETCH_AHEAD_MAX) : 1;
+	if (atomic_load(&s->fetcher->disk_full) || s->fault ||
+	    (s->kind == TREE_SOURCE_EXTERNAL ? !s->stores : !s->registry))
+		return; /* nowhere to put it, or nowhere to get it */
+
+	uint32_t from = MAX(st->asked, end);
+	uint32_t to = (uint32_t)MIN((uint64_t)end + st->window, s->n_chunks);
+	uint32_t piece = MAX(st->window / 4, 1u);
+
+	if (to <= from || (to - from < piece && to < s->n_chunks))
+		return;
+	queue_ahead(s, from, to, piece);
+	st->asked = to;
+}

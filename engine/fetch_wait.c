@@ -1,0 +1,154 @@
+/*
+ * Waiters: who waits for which chunks, and failures that are remembered.
+ */
+#include <errno.h>
+
+#include "engine/fetch_internal.h"
+
+static bool overlaps(const struct fetch_waiter *w, uint32_t first, uint32_t end)
+{
+	return w->first < end && first < w->end;
+}
+
+struct fetch_waiter *fetch_waiter_new_locked(struct fetch_source *s,
+					     uint32_t first, uint32_t end,
+					     fetch_done_fn done, void *ctx)
+{
+	struct fetcher *f = s->fetcher;
+	struct fetch_waiter *w = xcalloc(1, sizeof(*w));
+
+	w->ticket = ++f->next_ticket;
+	w->source = fetch_source_ref_locked(s);
+	w->first = first;
+	w->end = end;
+	w->deadline_ns = time_deadline_ms(f->io_ms);
+	w->done = done;
+	w->ctx = ctx;
+	TAILQ_INSERT_TAIL(&s->waiters, w, by_source);
+	TAILQ_INSERT_TAIL(&f->by_time, w, link);
+	if (TAILQ_FIRST(&f->by_time) == w)
+		cond_signal(&f->timer);
+	atomic_fetch_add(&f->waits, 1);
+	return w;
+}
+
+/* Its callback is called by fetcher_unlock(). */
+void fetch_waiter_finish_locked(struct fetch_waiter *w, int result,
+				const struct error *err)
+{
+	struct fetcher *f = w->source->fetcher;
+
+	TAILQ_REMOVE(&w->source->waiters, w, by_source);
+	TAILQ_REMOVE(&f->by_time, w, link);
+	f->n_cancelled -= w->cancelled;
+	w->result = result;
+	w->err = err ? error_copy(err) : NULL;
+	TAILQ_INSERT_TAIL(&f->told, w, link);
+	if (result < 0)
+		atomic_fetch_add(&f->failed, 1);
+}
+
+/* True: every chunk is there. Those that nobody brings are asked for. */
+static bool look_at(struct fetch_waiter *w)
+{
+	struct fetch_source *s = w->source;
+	bool whole = true;
+
+	for (uint32_t i = w->first; i < w->end; i++) {
+		if (fetch_chunk_ready_locked(s, i))
+			continue;
+		whole = false;
+		fetch_demand_locked(s, i);
+	}
+	return whole;
+}
+
+void fetch_waiters_look_locked(struct fetch_source *s, uint32_t first,
+			       uint32_t end)
+{
+	struct fetch_waiter *w, *next;
+
+	for (w = TAILQ_FIRST(&s->waiters); w; w = next) {
+		next = TAILQ_NEXT(w, by_source);
+		if (overlaps(w, first, end) && look_at(w))
+			fetch_waiter_finish_locked(w, 0, NULL);
+	}
+}
+
+static bool lacks(const struct fetch_waiter *w, uint32_t first, uint32_t end)
+{
+	for (uint32_t i = MAX(w->first, first); i < MIN(w->end, end); i++)
+		if (!fetch_chunk_ready_locked(w->source, i))
+			return true;
+	return false;
+}
+
+void fetch_waiters_fail_locked(struct fetch_source *s, uint32_t first,
+			       uint32_t end, int result,
+			       const struct error *err)
+{
+	struct fetch_waiter *w, *next;
+
+	for (w = TAILQ_FIRST(&s->waiters); w; w = next) {
+		next = TAILQ_NEXT(w, by_source);
+		if (overlaps(w, first, end) && lacks(w, first, end))
+			fetch_waiter_finish_locked(w, result, err);
+	}
+}
+
+bool fetch_waited_for_locked(struct fetch_source *s, uint32_t first,
+			     uint32_t end)
+{
+	for (struct fetch_waiter *w = TAILQ_FIRST(&s->waiters); w;
+	     w = TAILQ_NEXT(w, by_source))
+		if (overlaps(w, first, end))
+			return true;
+	return false;
+}
+
+static void failure_free(struct fetch_source *s, struct fetch_failure *x)
+{
+	TAILQ_REMOVE(&s->failures, x, link);
+	s->n_failures--;
+	error_free(x->err);
+	free(x);
+}
+
+void fetch_failures_clear_locked(struct fetch_source *s)
+{
+	while (!TAILQ_EMPTY(&s->failures))
+		failure_free(s, TAILQ_FIRST(&s->failures));
+}
+
+/* Failures are listed in the order in which they end. */
+const struct error *fetch_failure_locked(struct fetch_source *s, uint32_t i)
+{
+	struct fetch_failure *x;
+	int64_t now;
+
+	if (s->fault)
+		return s->fault;
+	if (TAILQ_EMPTY(&s->failures))
+		return NULL;
+	now = time_mono_ns();
+	while ((x = TAILQ_FIRST(&s->failures)) && x->until_ns <= now)
+		failure_free(s, x);
+	for (x = TAILQ_FIRST(&s->failures); x; x = TAILQ_NEXT(x, link))
+		if (x->first <= i && i < x->end)
+			return x->err;
+	return NULL;
+}
+
+void fetch_failure_add_locked(struct fetch_source *s, uint32_t first,
+			      uint32_t end, const struct error *err)
+{
+	struct fetch_failure *x = xcalloc(1, sizeof(*x));
+
+	x->first = first;
+	x->end = end;
+	x->until_ns = time_mono_ns() + FETCH_FAILURE_NS;
+	x->err = error_copy(err);
+	TAILQ_INSERT_TAIL(&s->failures, x, link);
+	if (++s->n_failures > FETCH_FAILURES_MAX)
+		failure_free(s, TAILQ_FIRST(&s->failures));
+}
