@@ -16,6 +16,7 @@ struct bundle {
 	struct session *session;
 	struct reference ref; /* as asked */
 	struct digest digest; /* the identity */
+	bool tag_from_cache;  /* offline: as last resolved, and trusted */
 	struct manifest manifest;
 	struct root root;
 	struct digest root_digest;
@@ -27,7 +28,7 @@ struct bundle {
  * Reference → digest (once) → manifest → root. Online: the tag is asked, and
  * remembered in the cache's refs; documents come from the cache when they are
  * there. Offline: refs and cached documents only (-ENOENT, kind
- * ERROR_DOWNLOAD). A named bundle, tag or digest that does not exist is
+ * ERROR_DOWNLOAD). With require_digest a reference without one is -EINVAL. A named bundle, tag or digest that does not exist is
  * ERROR_NOT_FOUND. An OCI layout folder is local and works offline.
  */
 int bundle_open(struct session *s, const struct reference *ref,
@@ -48,7 +49,8 @@ static inline void bundle_closep(struct bundle **b)
 int bundle_choose_role(const struct bundle *b, const char *role,
 		       const struct root_role **ret, struct error **errp);
 
-/* A role's tree, local, sealed and mapped, with its sources. */
+/* A role's tree, local, sealed and mapped, with its sources. (When the cache
+ * cannot be written the tree is held in memory.) */
 struct role_view {
 	struct bundle *bundle;
 	const struct root_role *role;
@@ -82,7 +84,7 @@ int bundle_source(struct bundle *b, const struct tree *t, uint32_t index,
 void file_range(const struct tree_node *n, struct fetch_source *src,
 		uint64_t off, size_t len, struct fetch_range *ret);
 
-/* Everything of the role is local and sealed? Else -ENOENT naming what is
+/* Everything of the role, externals included, is local and sealed? Else -ENOENT naming what is
  * missing (kind ERROR_DOWNLOAD). For --offline. */
 int role_view_complete(struct role_view *v, struct error **errp);
 

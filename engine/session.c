@@ -1,0 +1,192 @@
+#include "engine/session.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "base/map.h"
+#include "storage/credentials.h"
+#include "storage/http.h"
+#include "storage/registry_http.h"
+
+struct session {
+	const struct settings *settings;
+	struct mutex lock; /* of everything below */
+	struct cache *cache;
+	struct fetcher *fetcher;
+	struct http_client *http;
+	struct credentials *credentials;
+	struct map registries; /* kind, then host or folder → registry */
+	struct registry *override;
+	struct object_stores stores; /* immutable */
+};
+
+int session_new(const struct settings *settings, struct session **ret,
+		struct error **errp)
+{
+	struct session *s = xcalloc(1, sizeof(*s));
+
+	(void)errp; /* what can fail is made when it is used first */
+	s->settings = settings;
+	mutex_init(&s->lock, LOCK_SESSION);
+	s->stores.by_scheme[URI_FILE] =
+		object_store_file_new(settings->file_roots);
+	*ret = s;
+	return 0;
+}
+
+void session_free(struct session *s)
+{
+	size_t pos = 0;
+	void *r;
+
+	fetcher_free(s->fetcher); /* uses all that follows */
+	while (map_next(&s->registries, &pos, NULL, NULL, &r))
+		registry_free(r);
+	map_release(&s->registries);
+	object_stores_release(&s->stores);
+	if (s->http)
+		http_client_free(s->http);
+	if (s->credentials)
+		credentials_free(s->credentials);
+	cache_closep(&s->cache);
+	mutex_destroy(&s->lock);
+	free(s);
+}
+
+const struct settings *session_settings(const struct session *s)
+{
+	return s->settings;
+}
+
+const struct object_stores *session_stores(struct session *s)
+{
+	return &s->stores;
+}
+
+static int cache_locked(struct session *s, struct cache **ret,
+			struct error **errp)
+{
+	int r = 0;
+
+	if (!s->cache)
+		r = cache_open(s->settings->cache_dir, &s->cache, errp);
+	if (r >= 0)
+		*ret = s->cache;
+	return r;
+}
+
+int session_cache(struct session *s, struct cache **ret, struct error **errp)
+{
+	mutex_lock(&s->lock);
+	int r = cache_locked(s, ret, errp);
+	mutex_unlock(&s->lock);
+	return r;
+}
+
+static int fetcher_locked(struct session *s, struct fetcher **ret,
+			  struct error **errp)
+{
+	struct fetcher_options o = {
+		.threads = s->settings->concurrency,
+		.io_ms = s->settings->times.io_ms,
+	};
+
+	if (!s->fetcher) {
+		int r = cache_locked(s, &o.cache, errp);
+		if (r < 0)
+			return r;
+		s->fetcher = fetcher_new(&o);
+	}
+	*ret = s->fetcher;
+	return 0;
+}
+
+int session_fetcher(struct session *s, struct fetcher **ret,
+		    struct error **errp)
+{
+	mutex_lock(&s->lock);
+	int r = fetcher_locked(s, ret, errp);
+	mutex_unlock(&s->lock);
+	return r;
+}
+
+static int http_locked(struct session *s, struct error **errp)
+{
+	const struct settings *set = s->settings;
+	struct http_client_options o = {
+		.times = set->times,
+		.ca_file = set->ca_file,
+		.cert_file = set->cert_file,
+		.key_file = set->key_file,
+		/* Readers are not to queue behind background transfers. */
+		.per_host = set->concurrency ? set->concurrency + 2 : 0,
+		.limit_rate = set->limit_rate,
+		.user_agent = "mops/" MOPS_VERSION,
+	};
+
+	return s->http ? 0 : http_client_new(&o, &s->http, errp);
+}
+
+static int registry_http_locked(struct session *s, const char *host,
+				struct registry **ret, struct error **errp)
+{
+	struct registry_http_options o = {
+		.host = host,
+		.plain_http = s->settings->plain_http,
+		.times = s->settings->times,
+	};
+	int r = http_locked(s, errp);
+
+	if (r < 0)
+		return r;
+	if (!s->settings->anonymous && !s->credentials)
+		s->credentials = credentials_new();
+	o.credentials = s->credentials;
+	return registry_http_new(s->http, &o, ret, errp);
+}
+
+static int registry_locked(struct session *s, const struct reference *ref,
+			   struct registry **ret, struct error **errp)
+{
+	cleanup_free char *key =
+		xasprintf("%s%s", ref->layout ? "oci:" : "//", ref->registry);
+	struct registry *reg = map_get_str(&s->registries, key);
+	int r = 0;
+
+	if (!reg) {
+		if (ref->layout)
+			reg = registry_layout_new(ref->registry);
+		else
+			r = registry_http_locked(s, ref->registry, &reg, errp);
+		if (r < 0)
+			return r;
+		map_put_str(&s->registries, key, reg);
+	}
+	*ret = reg;
+	return 0;
+}
+
+int session_registry(struct session *s, const struct reference *ref,
+		     struct registry **ret, struct error **errp)
+{
+	int r = 0;
+
+	mutex_lock(&s->lock);
+	if (s->override)
+		*ret = s->override;
+	else if (s->settings->offline && !ref->layout)
+		r = error_set_kind(errp, ERROR_DOWNLOAD, ENOTCONN,
+				   "offline: '%s' is not asked", ref->registry);
+	else
+		r = registry_locked(s, ref, ret, errp);
+	mutex_unlock(&s->lock);
+	return r;
+}
+
+void session_override_registry(struct session *s, struct registry *r)
+{
+	mutex_lock(&s->lock);
+	s->override = r;
+	mutex_unlock(&s->lock);
+}
