@@ -18,7 +18,8 @@ static int check_head(const struct json *doc, struct error **errp)
 	if (json_int(json_get(doc, "schemaVersion"), &version) < 0 ||
 	    version != 2)
 		return error_set(errp, EINVAL, "'schemaVersion' is not 2");
-	if (mt && (!json_str(mt) || strcmp(json_str(mt), MEDIA_TYPE_INDEX)))
+	if (mt &&
+	    (!json_str(mt) || strcmp(json_str(mt), MEDIA_TYPE_INDEX) != 0))
 		return error_set(errp, EINVAL, "'mediaType' is not '%s'",
 				 MEDIA_TYPE_INDEX);
 	return 0;
@@ -229,7 +230,7 @@ void layout_index_set(struct layout_index *idx, const char *name,
 			add_entry(idx, NULL, d);
 		return;
 	}
-	if (layout_index_find(idx, name, &now, NULL) == 0 &&
+	if (layout_index_find(idx, name, &now, NULL) == 0 && now &&
 	    digest_equal(&now->desc.digest, &d->digest))
 		return;
 	layout_index_untag(idx, name);
@@ -256,43 +257,47 @@ struct replacement {
 	const void *arg;
 };
 
+struct member {
+	const struct json *v;
+};
+
 static int member_cmp(const void *a, const void *b)
 {
-	const struct json *const *x = (const struct json *const *)a;
-	const struct json *const *y = (const struct json *const *)b;
+	const struct member *x = a, *y = b;
 
-	return strcmp(json_key(*x), json_key(*y));
+	return strcmp(json_key(x->v), json_key(y->v));
 }
 
-static const struct json **sorted_members(const struct json *obj)
+/* Ends with a NULL member; on the heap. */
+static struct member *sorted_members(const struct json *obj)
 {
-	const struct json **v = xcalloc(json_count(obj) + 1, sizeof(*v));
-	const struct json *m;
+	struct member *m = xcalloc(json_count(obj) + 1, sizeof(*m));
+	const struct json *v;
 	size_t n = 0;
 
-	for (m = json_first(obj); m; m = json_next(m))
-		v[n++] = m;
-	qsort(v, n, sizeof(*v), member_cmp);
-	return v;
+	for (v = json_first(obj); v; v = json_next(v))
+		m[n++].v = v;
+	qsort(m, n, sizeof(*m), member_cmp);
+	return m;
 }
 
 static void put_with(struct json_writer *w, const char *key,
 		     const struct json *obj, const struct replacement *rep)
 {
-	cleanup_free const struct json **v = sorted_members(obj);
+	cleanup_free struct member *m = sorted_members(obj);
 	bool done = false;
 	size_t i;
 
 	json_begin_object(w, key);
-	for (i = 0; v[i]; i++) {
-		int c = strcmp(json_key(v[i]), rep->key);
+	for (i = 0; m[i].v; i++) {
+		int c = strcmp(json_key(m[i].v), rep->key);
 
 		if (c >= 0 && !done) {
 			rep->put(w, rep->key, rep->arg);
 			done = true;
 		}
 		if (c != 0)
-			json_put_value(w, json_key(v[i]), v[i]);
+			json_put_value(w, json_key(m[i].v), m[i].v);
 	}
 	if (!done)
 		rep->put(w, rep->key, rep->arg);

@@ -89,7 +89,7 @@ static int parse_artifact_type(const struct json *doc, struct manifest_info *m,
 
 	if (v && !s)
 		return error_set(errp, EINVAL, "'artifactType' is no string");
-	if (!s && !m->is_index)
+	if (!s && !m->is_index && m->n_needs > 0)
 		s = m->needs[0].media_type;
 	if (s)
 		m->self.artifact_type = xstrdup(s);

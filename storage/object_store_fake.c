@@ -162,14 +162,13 @@ static int fake_put(struct object_store *s, const struct pointer_uri *uri,
 {
 	struct object_store_fake *f = fake_of(s);
 	cleanup_free char *name = name_of(uri);
-	cleanup_free char *buf = malloc((size_t)feed->size + 1);
+	cleanup_free char *buf = NULL;
 	const struct fake_object *now;
 	struct fake_object *o;
 	struct digest got;
 	int r;
 
-	if (!buf)
-		return error_set_errno(errp, ENOMEM, "object '%s'", uri->key);
+	buf = xmalloc((size_t)feed->size + 1);
 	r = read_feed(feed, buf, op, errp);
 	if (r < 0)
 		return r;

@@ -53,16 +53,18 @@ static int open_root(struct object_store *s, const char *path,
 		     const char **ret_rest, struct error **errp)
 {
 	char **root;
-	int fd;
 
 	for (root = file_of(s)->roots; root && *root; root++) {
-		*ret_rest = below(*root, path);
-		if (!*ret_rest)
+		const char *rest = below(*root, path);
+		int fd;
+
+		if (!rest)
 			continue;
 		fd = open(*root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
 			return error_set_errno(errp, errno, "folder '%s'",
 					       *root);
+		*ret_rest = rest;
 		return fd;
 	}
 	error_set(errp, EACCES, "file '%s' is not below an allowed folder",
@@ -75,7 +77,7 @@ static int open_root(struct object_store *s, const char *path,
 static int open_file(struct object_store *s, const struct pointer_uri *uri,
 		     struct stat *ret_st, struct error **errp)
 {
-	const char *rest = NULL;
+	const char *rest = "";
 	cleanup_fd int rootfd = open_root(s, uri->key, &rest, errp);
 	cleanup_fd int fd = -1;
 
@@ -111,7 +113,7 @@ static int file_stat(struct object_store *s, const struct pointer_uri *uri,
 		     struct object_info *ret, const struct op *op,
 		     struct error **errp)
 {
-	struct stat st;
+	struct stat st = {0};
 	cleanup_fd int fd = open_file(s, uri, &st, errp);
 
 	if (fd < 0)
@@ -170,7 +172,7 @@ static int file_read(struct object_store *s, const struct pointer_uri *uri,
 		     struct sink *sink, const struct op *op,
 		     struct error **errp)
 {
-	struct stat st;
+	struct stat st = {0};
 	cleanup_fd int fd = open_file(s, uri, &st, errp);
 	int r;
 
@@ -245,7 +247,7 @@ static int look_at_target(struct object_store *s, const struct pointer_uri *uri,
 {
 	cleanup_error struct error *err = NULL;
 	struct digest got;
-	struct stat st;
+	struct stat st = {0};
 	cleanup_fd int fd = open_file(s, uri, &st, &err);
 	int r;
 
@@ -287,7 +289,7 @@ static int file_put(struct object_store *s, const struct pointer_uri *uri,
 		    struct feed *feed, const struct digest *sha256,
 		    const struct op *op, struct error **errp)
 {
-	const char *rest = NULL, *name = NULL;
+	const char *rest = "", *name = "";
 	cleanup_fd int rootfd = -1, dirfd = -1;
 	int r = look_at_target(s, uri, feed->size, sha256, errp);
 
@@ -306,7 +308,7 @@ static int file_put(struct object_store *s, const struct pointer_uri *uri,
 static int file_remove(struct object_store *s, const struct pointer_uri *uri,
 		       const struct op *op, struct error **errp)
 {
-	const char *rest = NULL, *name = NULL;
+	const char *rest = "", *name = "";
 	cleanup_fd int rootfd = open_root(s, uri->key, &rest, errp);
 	cleanup_fd int dirfd = -1;
 	struct stat st;

@@ -221,10 +221,7 @@ static int fake_put_blob(struct registry *r, const char *repo,
 
 	if (rc < 0)
 		return rc;
-	buf = malloc((size_t)feed->size + 1);
-	if (!buf)
-		return error_set_errno(errp, ENOMEM, "blob '%s'",
-				       digest_to_str(d).str);
+	buf = xmalloc((size_t)feed->size + 1);
 	rc = read_feed(feed, buf, op, errp);
 	if (rc < 0)
 		return rc;
