@@ -276,7 +276,7 @@ static int put_into(int dirfd, const char *name, struct feed *feed,
 	if (r == 0)
 		r = staged_fill(&st, feed, op, errp);
 	if (r == 0)
-		r = staged_commit(&st, name, sha256, false, errp);
+		r = staged_link(&st, name, sha256, false, errp);
 	if (r < 0)
 		return r;
 	r = io_fsync_dir(dirfd);

@@ -123,7 +123,7 @@ int layout_store_blob(int blobsfd, const struct digest *d, struct feed *feed,
 	if (r == 0)
 		r = staged_fill(&st, feed, op, errp);
 	if (r == 0)
-		r = staged_commit(&st, digest_to_hex(d).str, d, true, errp);
+		r = staged_link(&st, digest_to_hex(d).str, d, true, errp);
 	if (r < 0)
 		return error_prefix(errp, r, "storing blob '%s'",
 				    digest_to_str(d).str);

@@ -234,8 +234,8 @@ static int give_name(struct staged *s, const char *name,
 	return rename_over(s, name);
 }
 
-int staged_commit(struct staged *s, const char *name, const struct digest *want,
-		  bool replace, struct error **errp)
+int staged_link(struct staged *s, const char *name, const struct digest *want,
+		bool replace, struct error **errp)
 {
 	struct digest got = hasher_final(s->hasher);
 	int r;

@@ -45,8 +45,8 @@ int staged_fill(struct staged *s, struct feed *feed, const struct op *op,
  * what was asked for, and is replaced when it is not and @replace is true
  * (-EEXIST otherwise). The directory itself is not flushed.
  */
-int staged_commit(struct staged *s, const char *name, const struct digest *want,
-		  bool replace, struct error **errp);
+int staged_link(struct staged *s, const char *name, const struct digest *want,
+		bool replace, struct error **errp);
 
 /* Gives back what is not committed. */
 void staged_release(struct staged *s);

@@ -49,7 +49,7 @@ static int store(bool named, const char *name, const char *text, bool replace)
 	feed_mem_init(&feed, text, strlen(text));
 	cr_assert(eq(int, staged_open(&s, dirfd_, named, NULL), 0));
 	cr_assert(eq(int, staged_fill(&s, &feed.feed, NULL, NULL), 0));
-	return staged_commit(&s, name, &d, replace, NULL);
+	return staged_link(&s, name, &d, replace, NULL);
 }
 
 static void expect_content(const char *name, const char *text)
@@ -91,8 +91,7 @@ static void leaves_nothing(bool named)
 	feed_mem_init(&feed, "text", 4);
 	cr_assert(eq(int, staged_open(&s, dirfd_, named, NULL), 0));
 	cr_assert(eq(int, staged_fill(&s, &feed.feed, NULL, NULL), 0));
-	cr_expect(
-		eq(int, staged_commit(&s, "a", &other, true, NULL), -EBADMSG));
+	cr_expect(eq(int, staged_link(&s, "a", &other, true, NULL), -EBADMSG));
 	staged_release(&s);
 	cr_expect(eq(int, entries(), 0));
 }
@@ -171,6 +170,6 @@ Test(staged, leaves_alone_what_another_writer_still_holds)
 	cr_assert(eq(int, staged_open(&s, dirfd_, true, NULL), 0));
 	cr_assert(eq(int, staged_fill(&s, &feed.feed, NULL, NULL), 0));
 	cr_expect(eq(int, store(true, "a", "text", false), 0));
-	cr_expect(eq(int, staged_commit(&s, "b", &d, false, NULL), 0));
+	cr_expect(eq(int, staged_link(&s, "b", &d, false, NULL), 0));
 	expect_content("b", "slow");
 }
