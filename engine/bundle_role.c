@@ -152,6 +152,7 @@ int role_view_open(struct bundle *b, const struct root_role *role,
 	r = tree_get(b, &role->tree, op, &v->tree, errp);
 	if (r < 0)
 		return error_prefix(errp, r, "tree of role '%s'", role->name);
+	tree_limit_layers(v->tree, (uint32_t)role->n_layers);
 	*ret = steal_ptr(&v);
 	return 0;
 }
@@ -168,7 +169,10 @@ int bundle_layer_tree(struct bundle *b, size_t layer, const struct op *op,
 	const struct root_layer *l = &b->root.layers[layer];
 	int r = tree_get(b, &l->tree, op, ret, errp);
 
-	return r < 0 ? error_prefix(errp, r, "tree of layer '%s'", l->name) : r;
+	if (r < 0)
+		return error_prefix(errp, r, "tree of layer '%s'", l->name);
+	tree_limit_layers(*ret, 1);
+	return 0;
 }
 
 /* As many as the tree has records for, so no more than its own size. */

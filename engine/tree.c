@@ -392,6 +392,8 @@ int tree_node(const struct tree *t, uint32_t i, struct tree_node *ret,
 	if (r < 0)
 		return r;
 	d = &t->nodes[i];
+	if (le16toh(d->layer) >= t->n_layers)
+		return bad_node(errp, i, "its layer is not one of the role's");
 	*ret = (struct tree_node){
 		.kind = d->kind,
 		.parent = le32toh(d->parent),

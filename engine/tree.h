@@ -89,6 +89,10 @@ static inline void tree_closep(struct tree **t)
 }
 #define cleanup_tree __attribute__((cleanup(tree_closep)))
 
+/* Right after opening: nodes must name one of the first @n layers, or they are
+ * refused. Without it any number passes, as a tree does not know its role. */
+void tree_limit_layers(struct tree *t, uint32_t n);
+
 uint32_t tree_nodes(const struct tree *t);
 /* Source *records*, parts included: valid source indices are below this, and
  * tree_next_source() steps over parts. */

@@ -108,6 +108,7 @@ struct tree {
 	const struct digest *chunks;
 	uint32_t n_nodes;
 	uint32_t n_sources;
+	uint32_t n_layers;
 	uint64_t names_len;
 	uint64_t n_chunks;
 };

@@ -150,6 +150,7 @@ int tree_open_mem(const void *p, size_t n, struct tree **ret,
 		return error_set(errp, EINVAL, "tree: memory is not aligned");
 	t->p = p;
 	t->len = n;
+	t->n_layers = UINT16_MAX + 1;
 	r = tree_check(t, errp);
 	if (r < 0)
 		return r;
@@ -180,6 +181,11 @@ int tree_open_fd(int fd, uint64_t size, struct tree **ret, struct error **errp)
 	}
 	(*ret)->map = map;
 	return 0;
+}
+
+void tree_limit_layers(struct tree *t, uint32_t n)
+{
+	t->n_layers = n;
 }
 
 void tree_close(struct tree *t)

@@ -340,6 +340,22 @@ Test(tree_node, refuses_targets_that_lead_out)
 #undef TARGET
 }
 
+Test(tree_node, refuses_layers_that_a_role_does_not_have)
+{
+	cleanup_victim struct victim v = victim_new();
+	struct tree_node n;
+	uint32_t i = at(&v, "a/one");
+
+	v.nodes[i].layer = htole16(2);
+	cr_expect(eq(int, tree_node(v.t, i, &n, NULL), 0));
+	tree_limit_layers(v.t, 3);
+	cr_expect(eq(int, tree_node(v.t, i, &n, NULL), 0));
+	tree_limit_layers(v.t, 2);
+	cr_expect(eq(int, tree_node(v.t, i, &n, NULL), -EBADMSG));
+	cr_expect(eq(int, tree_validate(v.t, NULL), -EBADMSG));
+	cr_expect(eq(int, tree_node(v.t, 0, &n, NULL), 0));
+}
+
 Test(tree_source, refuses_records_that_break_the_rules)
 {
 #define SOURCE_REFUSED(path, stmt)                                           \
