@@ -182,6 +182,8 @@ static const char *take_range_or_char(struct compiler *c)
 			return "'[' without ']'";
 		if (lo > hi && !c->escapes)
 			return "a range in '[]' that ends before it begins";
+		if (lo > hi) /* git takes the first of the two alone */
+			hi = lo;
 	}
 	if (!c->escapes && (lo == '/' || hi == '/'))
 		return "a '/' inside '[]'";

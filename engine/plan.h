@@ -39,7 +39,10 @@ struct plan {
 	size_t n;
 	struct plan_pack *packs; /* by layer, then number */
 	size_t n_packs;
-	size_t n_blob_descriptors; /* own blobs and parts, distinct */
+	unsigned pack_step; /* the doubling step, 0–4 */
+	/* Distinct own blobs, a file of parts counted as its parts. */
+	size_t n_blob_descriptors;
+	size_t n_trees; /* distinct: of layers, and merged ones of roles */
 };
 
 /* --external path=uri */
@@ -55,6 +58,13 @@ struct plan_options {
 	size_t n_externals;
 };
 
+/*
+ * The inventory must be hashed, and outlive the plan. What the format cannot
+ * hold is -EINVAL with advice: a packed file over the part size, more than
+ * MAX_LAYER_DESCRIPTORS descriptors or MAX_TREES trees, an external file whose
+ * name leaves no room for its pointer's. An --external for a path that is not
+ * in the inventory is -EINVAL too: inventory_add() comes first.
+ */
 int plan_make(const struct inventory *inv, const struct bundle_file *bf,
 	      const struct plan_options *o, struct plan *ret,
 	      struct error **errp);
