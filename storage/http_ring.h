@@ -33,7 +33,9 @@ static inline const char *ring_peek(const struct ring *r, size_t *ret_n)
 static inline void ring_drop(struct ring *r, size_t n)
 {
 	r->len -= n;
-	r->pos = r->len ? (r->pos + n) % r->cap : 0;
+	/* Not back to 0 when empty: the other side may be filling the space
+	 * that it was shown. */
+	r->pos = (r->pos + n) % r->cap;
 }
 
 /* The longest run that can be filled in place; ring_filled() queues it. */

@@ -390,6 +390,65 @@ static void test_uploads(void)
 	end(&c);
 }
 
+/* Its bytes come after a while, when what was queued is gone. */
+static int late_pread(struct feed *f, void *buf, size_t n, uint64_t off,
+		      struct error **errp)
+{
+	struct feed_mem *m = (struct feed_mem *)f;
+
+	time_sleep_ms(2);
+	memcpy(buf, (const char *)m->p + off, n);
+	return 0;
+}
+
+static void *run_uploads(void *arg)
+{
+	size_t n = 3000017;
+	cleanup_free char *p = malloc(n);
+	struct digest d;
+	struct digest_hex hex;
+	struct feed_mem feed;
+	intptr_t good = 0;
+
+	for (size_t i = 0; i < n; i++)
+		p[i] = (char)((i * 2654435761u + (uintptr_t)arg) >> 11);
+	d = digest_of_buf(p, n);
+	hex = digest_to_hex(&d);
+	feed_mem_init(&feed, p, n);
+	feed.feed.pread = late_pread;
+	for (int i = 0; i < 5; i++) {
+		struct call c = call_to(HTTP_PUT, port_a, "/upload");
+
+		c.rq.body = &feed.feed;
+		make(&c);
+		good += c.a == ATTEMPT_OK && c.r.body &&
+			strstr(c.r.body, hex.str);
+		end(&c);
+	}
+	return (void *)good;
+}
+
+/* Feeding and sending race on each ring. */
+static void test_many_uploads(void)
+{
+	const struct http_client_options o = {.times = {10000, 20000, 120000}};
+	struct http_client *saved = client;
+	pthread_t threads[8];
+	intptr_t good = 0;
+	void *r;
+
+	client = new_client(&o);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_create(&threads[i], NULL, run_uploads, (void *)i);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		pthread_join(threads[i], &r);
+		good += (intptr_t)r;
+	}
+	is_int(good, 8 * 5, "many uploads at once arrive whole");
+	http_client_free(client);
+	client = saved;
+}
+
 /* A reused connection that the server has closed meanwhile. */
 static void test_rewind(void)
 {
@@ -791,6 +850,7 @@ int main(void)
 	test_error_answers();
 	test_callers_refusals();
 	test_uploads();
+	test_many_uploads();
 	test_rewind();
 	test_redirects();
 	test_addresses();
