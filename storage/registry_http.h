@@ -11,6 +11,7 @@
 struct registry_http_options {
 	const char *host; /* host[:port] as in the reference */
 	bool plain_http;  /* else only for loopback names, addresses */
+	bool tls;         /* not even for these */
 	struct retry_times times;
 	struct credentials *credentials; /* not owned; may be NULL: anonymous */
 };

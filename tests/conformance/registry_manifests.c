@@ -117,7 +117,16 @@ static void is_no_manifest_because_it_is_a_blob(struct conformance *c,
 	struct digest d = put_bytes(c, f->r, f->repo, text, strlen(text));
 	cleanup_error struct error *err = NULL;
 
-	check_code(c, get(f, &d, &m, &err), -ENOENT, err);
+	int r = get(f, &d, &m, &err);
+
+	/* Distribution 2.8 does, for the sake of its own past. */
+	if (r == 0) {
+		check(c, m.len == strlen(text) && !memcmp(m.buf, text, m.len),
+		      "other bytes came back");
+		conformance_skip(c, "this registry serves blobs as manifests");
+		return;
+	}
+	check_code(c, r, -ENOENT, err);
 }
 
 static void moves_a_tag(struct conformance *c, struct registry_fixture *f)

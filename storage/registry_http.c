@@ -1,0 +1,150 @@
+#include "storage/registry_http.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "storage/registry_http_internal.h"
+
+int registry_http_check(const char *repo, const char *tag, struct error **errp)
+{
+	if (!repo_name_valid(repo))
+		return error_set(errp, EINVAL, "'%s' is no repository name",
+				 repo);
+	if (tag && !tag_valid(tag))
+		return error_set(errp, EINVAL, "'%s' is no tag", tag);
+	return 0;
+}
+
+char *registry_http_blob_path(const char *repo, const struct digest *d)
+{
+	return xasprintf("/v2/%s/blobs/%s", repo, digest_to_str(d).str);
+}
+
+/* Does "scheme://host" in @location go on with a port? */
+static bool names_a_port(const char *location)
+{
+	const char *p = strstr(location, "://");
+	const char *end;
+
+	p = p ? p + 3 : strncmp(location, "//", 2) == 0 ? location + 2 : "";
+	end = p + strcspn(p, "/?#");
+	p = *p == '[' ? p + strcspn(p, "]") : p;
+	p = memchr(p, ':', (size_t)(end > p ? end - p : 0));
+	return p != NULL;
+}
+
+int registry_http_location(const struct http_url *asked,
+			   const struct http_response *r, struct http_url *ret,
+			   struct error **errp)
+{
+	const char *s = http_response_header(r, "location");
+	int rc;
+
+	if (!s)
+		return error_set(errp, EPROTO, "the answer lacks a Location");
+	rc = http_url_resolve(asked, s, ret, NULL);
+	if (rc < 0)
+		return error_set(errp, EPROTO, "the Location is no URL");
+	if (asked->tls && !ret->tls) {
+		http_url_release(ret);
+		return error_set(errp, EPROTO,
+				 "the Location leads from https to http");
+	}
+	if (asked->tls == ret->tls && strcmp(asked->host, ret->host) == 0 &&
+	    !names_a_port(s))
+		ret->port = asked->port;
+	return 0;
+}
+
+static int ping(struct registry *r, const struct op *op, struct error **errp)
+{
+	cleanup_http_response struct http_response answer = {.retry_after_ms =
+								     -1};
+	struct registry_http *h = registry_http_of(r);
+	const struct registry_call c = {
+		.path = "/v2/",
+		.max_body = SMALL_BODY_MAX,
+		.follow = true,
+	};
+	int rc = registry_http_call(h, &c, &answer, op, errp);
+
+	if (rc < 0)
+		return error_prefix(errp, rc, "registry '%s'", h->host);
+	/* 401 speaks the protocol as well as 200 does, but it is an answer
+	 * only to who has nothing to show. */
+	if (answer.status == 200)
+		return 0;
+	rc = registry_http_refused(h, &answer, h->host, errp);
+	return rc;
+}
+
+static void free_registry(struct registry *r)
+{
+	struct registry_http *h = registry_http_of(r);
+
+	registry_http_targets_release(h);
+	map_release(&h->warned);
+	wipe_str(&h->authorization);
+	http_url_release(&h->origin);
+	mutex_destroy(&h->lock);
+	free(h->host);
+	free(h);
+}
+
+static const struct registry_ops ops = {
+	.ping = ping,
+	.resolve = registry_http_resolve,
+	.get_manifest = registry_http_get_manifest,
+	.put_manifest = registry_http_put_manifest,
+	.has_blob = registry_http_has_blob,
+	.read_blob = registry_http_read_blob,
+	.put_blob = registry_http_put_blob,
+	.mount_blob = registry_http_mount_blob,
+	.list_tags = registry_http_list_tags,
+	.referrers = registry_http_referrers,
+	.remove = registry_http_remove,
+	.list_repos = registry_http_list_repos,
+	.free = free_registry,
+};
+
+static int parse_host(const char *scheme, const char *host,
+		      struct http_url *ret, struct error **errp)
+{
+	cleanup_free char *s = xasprintf("%s://%s/", scheme, host);
+	int r = http_url_parse(s, ret, NULL);
+
+	if (r == 0 && strcmp(ret->path, "/") == 0 && !ret->query)
+		return 0;
+	if (r == 0)
+		http_url_release(ret);
+	return error_set(errp, EINVAL, "'%s' is no registry host", host);
+}
+
+int registry_http_new(struct http_client *client,
+		      const struct registry_http_options *o,
+		      struct registry **ret, struct error **errp)
+{
+	struct http_url origin = {0};
+	struct registry_http *h;
+	int r = parse_host("https", o->host, &origin, errp);
+
+	if (r < 0)
+		return r;
+	if (!o->tls &&
+	    (o->plain_http || address_host_is_loopback(origin.host))) {
+		http_url_release(&origin);
+		r = parse_host("http", o->host, &origin, errp);
+		if (r < 0)
+			return r;
+	}
+	h = xcalloc(1, sizeof(*h));
+	h->registry.ops = &ops;
+	h->client = client;
+	h->times = o->times;
+	h->credentials = o->credentials;
+	h->host = xstrdup(o->host);
+	h->origin = origin;
+	mutex_init(&h->lock, LOCK_REGISTRY);
+	*ret = &h->registry;
+	return 0;
+}

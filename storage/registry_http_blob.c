@@ -1,0 +1,400 @@
+/*
+ * Reading a range of a blob, whatever the server makes of it.
+ *
+ *   answer                          what follows
+ *   206, exactly what was asked     deliver
+ *   206, a shorter piece of it      deliver, ask for the rest
+ *   206, anything else              not a byte of it; ask once without a range
+ *   200                             the whole blob: skip to the range
+ *   200 of another length           -EPROTO
+ *   416                             -EPROTO: the blob has another size
+ *   refused at a redirect's target  back to the registry, twice at most
+ *   broken off                      resume at the first byte not delivered
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "storage/http_headers.h"
+#include "storage/registry_http_internal.h"
+
+#define TARGETS_TRIED 2
+
+struct blob_read {
+	struct sink sink; /* between the client and @out */
+	struct registry_http *h;
+	const char *path;
+	struct sink *out;
+	uint64_t size; /* of the blob */
+	uint64_t pos;  /* first byte not delivered */
+	uint64_t end;
+	bool no_range; /* the server's ranges are wrong */
+	unsigned targets_refused;
+
+	/* Of the answer that is arriving. */
+	bool asked_whole;
+	bool bad_range;
+	bool other_size;
+	bool enough; /* we broke it off */
+	uint64_t skip;
+	uint64_t room; /* bytes it may still have */
+};
+
+static int write_wanted(struct sink *sink, const void *buf, size_t n,
+			struct error **errp)
+{
+	struct blob_read *b = (struct blob_read *)sink;
+	const char *p = buf;
+	size_t skip, take;
+	int r = 0;
+
+	if (n > b->room)
+		return error_set(errp, EPROTO, "more bytes than announced");
+	b->room -= n;
+	skip = (size_t)MIN((uint64_t)n, b->skip);
+	b->skip -= skip;
+	take = (size_t)MIN((uint64_t)(n - skip), b->end - b->pos);
+	if (take)
+		r = b->out->write(b->out, p + skip, take, errp);
+	if (r < 0)
+		return r;
+	b->pos += take;
+	b->enough = b->pos == b->end && b->room > 0;
+	return b->enough ? error_set(errp, ECANCELED, "enough") : 0;
+}
+
+static int bad_range(struct blob_read *b, const char *why, struct error **errp)
+{
+	b->bad_range = true;
+	return error_set(errp, EPROTO, "a range %s", why);
+}
+
+static int other_size(struct blob_read *b, struct error **errp)
+{
+	b->other_size = true;
+	return error_set_kind(errp, ERROR_VALIDATION, EPROTO,
+			      "it is not of the size that was expected");
+}
+
+static int on_part(struct blob_read *b, const struct http_response *head,
+		   struct error **errp)
+{
+	const char *s = http_response_header(head, "content-range");
+	const char *len_s = http_response_header(head, "content-length");
+	struct content_range cr;
+	uint64_t len;
+
+	if (b->asked_whole)
+		return bad_range(b, "that nobody asked for", errp);
+	if (!s || !http_parse_content_range(s, &cr))
+		return bad_range(b, "that does not say which", errp);
+	if (cr.first != b->pos || cr.last >= b->end)
+		return bad_range(b, "other than asked for", errp);
+	if (cr.total != UINT64_MAX && cr.total != b->size)
+		return other_size(b, errp);
+	b->room = cr.last - cr.first + 1;
+	if (len_s && http_parse_length(len_s, &len) && len != b->room)
+		return bad_range(b, "of another length than it says", errp);
+	return 0;
+}
+
+static int on_whole(struct blob_read *b, const struct http_response *head,
+		    struct error **errp)
+{
+	const char *s = http_response_header(head, "content-length");
+	uint64_t len;
+
+	if (s && http_parse_length(s, &len) && len != b->size)
+		return other_size(b, errp);
+	b->skip = b->pos;
+	b->room = b->size;
+	return 0;
+}
+
+static int on_head(void *ctx, const struct http_response *head,
+		   struct error **errp)
+{
+	if (head->status == 206)
+		return on_part(ctx, head, errp);
+	if (head->status == 200)
+		return on_whole(ctx, head, errp);
+	return 0;
+}
+
+/* One request. *@ret_at_target: not the registry itself answered. */
+static enum attempt read_once(struct blob_read *b, const struct retry *retry,
+			      struct http_response *ret, bool *ret_at_target,
+			      const struct op *op, struct error **errp)
+{
+	cleanup_free char *range = NULL;
+	cleanup_http_url struct http_url target = {0};
+	const char *headers[] = {NULL, NULL};
+	struct registry_call c = {
+		.headers = headers,
+		.sink = &b->sink,
+		.max_body = b->size,
+		.follow = true,
+		.on_head = on_head,
+		.ctx = b,
+	};
+	bool known = registry_http_target_get(b->h, b->path, &target);
+	enum attempt a;
+
+	b->bad_range = b->other_size = b->enough = false;
+	b->skip = b->room = 0;
+	b->asked_whole = b->no_range || (b->pos == 0 && b->end == b->size);
+	if (!b->asked_whole)
+		headers[0] = range =
+			xasprintf("Range: bytes=%llu-%llu",
+				  (unsigned long long)b->pos,
+				  (unsigned long long)(b->end - 1));
+	c.url = known ? &target : NULL;
+	c.path = known ? NULL : b->path;
+	a = registry_http_once(b->h, &c, retry, ret, op, errp);
+	*ret_at_target = known || ret->redirected;
+	if (!known && ret->redirected && a == ATTEMPT_OK &&
+	    attempt_of_status(ret->status) == ATTEMPT_OK)
+		registry_http_target_set(b->h, b->path, &ret->final_url);
+	return a;
+}
+
+/* Answers that a fresh redirect may cure. */
+static bool is_stale_target(enum attempt a, const struct http_response *r)
+{
+	if (a != ATTEMPT_OK)
+		return a == ATTEMPT_CONNECT || a == ATTEMPT_DNS_UNKNOWN ||
+		       a == ATTEMPT_DNS_TEMPORARY;
+	return r->status == 400 || r->status == 401 || r->status == 403 ||
+	       r->status == 404 || r->status == 410;
+}
+
+/* What the attempt amounts to; ATTEMPT_OK: its answer was taken whole. */
+static enum attempt judge(struct blob_read *b, enum attempt a,
+			  struct http_response *r, struct error **errp)
+{
+	if (a == ATTEMPT_TOO_BIG) {
+		error_free(steal_ptr(errp));
+		other_size(b, errp);
+	}
+	if (b->other_size)
+		return ATTEMPT_RANGE;
+	if (a != ATTEMPT_OK)
+		return a;
+	if (r->status == 200 || r->status == 206) {
+		if (b->room == 0)
+			return ATTEMPT_OK;
+		error_set(errp, EIO, "the answer ended early");
+		return ATTEMPT_RESET;
+	}
+	r->code = registry_http_refused(b->h, r, NULL, errp);
+	if (r->status == 416)
+		error_kind(errp, -EPROTO, ERROR_VALIDATION);
+	return attempt_of_status(r->status);
+}
+
+/* After a failure: 0 to go on, or -errno. */
+static int recover(struct blob_read *b, struct retry *retry, enum attempt a,
+		   struct http_response *r, bool at_target, const struct op *op,
+		   struct error **take_err, struct error **errp)
+{
+	bool again = false;
+
+	if (at_target && (a == ATTEMPT_UNAUTHORIZED || a == ATTEMPT_FORBIDDEN ||
+			  is_stale_target(r->status ? ATTEMPT_OK : a, r))) {
+		registry_http_target_forget(b->h, b->path);
+		again = ++b->targets_refused <= TARGETS_TRIED;
+	}
+	if (b->bad_range && !b->no_range)
+		again = b->no_range = true;
+	if (!again)
+		return registry_http_again(retry, a, r, op, take_err, errp);
+	http_response_release(r);
+	error_free(steal_ptr(take_err));
+	return 0;
+}
+
+static int read_all(struct blob_read *b, const struct op *op,
+		    struct error **errp)
+{
+	struct retry retry;
+	int r = 0;
+
+	retry_init(&retry, &b->h->times, op_deadline(op));
+	retry.must_exist = true;
+	while (r == 0 && b->pos < b->end) {
+		struct http_response answer;
+		struct error *err = NULL;
+		uint64_t before = b->pos;
+		bool at_target = false;
+		enum attempt a =
+			read_once(b, &retry, &answer, &at_target, op, &err);
+
+		if (b->pos > before)
+			retry_progress(&retry);
+		if (!b->enough)
+			a = judge(b, a, &answer, &err);
+		if (b->enough || a == ATTEMPT_OK) {
+			error_free(err);
+			http_response_release(&answer);
+		} else {
+			r = recover(b, &retry, a, &answer, at_target, op, &err,
+				    errp);
+		}
+	}
+	return r;
+}
+
+int registry_http_read_blob(struct registry *r, const char *repo,
+			    const struct digest *d, uint64_t size, uint64_t off,
+			    uint64_t len, struct sink *sink,
+			    const struct op *op, struct error **errp)
+{
+	struct registry_http *h = registry_http_of(r);
+	cleanup_free char *path = NULL;
+	struct blob_read b = {
+		.sink = {.write = write_wanted},
+		.h = h,
+		.out = sink,
+		.size = size,
+		.pos = off,
+		.end = off + len,
+	};
+	int rc = registry_http_check(repo, NULL, errp);
+
+	if (rc < 0)
+		return rc;
+	if (off > size || len > size - off)
+		return error_set(errp, EINVAL, "a range beyond blob '%s'",
+				 digest_to_str(d).str);
+	path = registry_http_blob_path(repo, d);
+	b.path = path;
+	rc = read_all(&b, op, errp);
+	if (rc < 0)
+		return error_prefix(errp, rc, "reading blob '%s' of '%s/%s'",
+				    digest_to_str(d).str, h->host, repo);
+	return 0;
+}
+
+/* A sink that wants nothing. */
+static int refuse_bytes(struct sink *s, const void *buf, size_t n,
+			struct error **errp)
+{
+	return error_set(errp, ECANCELED, "enough");
+}
+
+struct size_probe {
+	bool known;
+	uint64_t size;
+};
+
+static int note_size(void *ctx, const struct http_response *head,
+		     struct error **errp)
+{
+	const char *s = http_response_header(head, "content-range");
+	const char *len = http_response_header(head, "content-length");
+	struct size_probe *p = ctx;
+	struct content_range cr;
+
+	if (head->status == 206 && s && http_parse_content_range(s, &cr) &&
+	    cr.total != UINT64_MAX) {
+		p->size = cr.total;
+		p->known = true;
+	} else if (head->status == 200 && len) {
+		p->known = http_parse_length(len, &p->size);
+	}
+	return 0;
+}
+
+/* Where HEAD is not allowed, the first byte tells as much. */
+static int has_by_get(struct registry_http *h, const char *path,
+		      const char *what, uint64_t *ret_size, const struct op *op,
+		      struct error **errp)
+{
+	static const char *const headers[] = {"Range: bytes=0-0", NULL};
+	struct http_response answer;
+	struct sink sink = {.write = refuse_bytes};
+	struct size_probe probe = {0};
+	const struct registry_call c = {
+		.path = path,
+		.headers = headers,
+		.sink = &sink,
+		.max_body = INT64_MAX,
+		.follow = true,
+		.on_head = note_size,
+		.ctx = &probe,
+	};
+	struct error *err = NULL;
+	int r = registry_http_call(h, &c, &answer, op, &err);
+
+	if (probe.known) { /* we broke it off after its head */
+		if (ret_size)
+			*ret_size = probe.size;
+		if (r == 0)
+			http_response_release(&answer);
+		error_free(err);
+		return 1;
+	}
+	if (r < 0)
+		return error_propagate(errp, &err, r);
+	/* bytes=0-0 of an empty blob */
+	if (answer.status == 416 && ret_size)
+		*ret_size = 0;
+	r = answer.status == 416
+		    ? 1
+		    : registry_http_refused(h, &answer, what, errp);
+	http_response_release(&answer);
+	return r;
+}
+
+static int has_by_head(struct registry_http *h, const char *path,
+		       uint64_t *ret_size, struct http_response *answer,
+		       const struct op *op, struct error **errp)
+{
+	const struct registry_call c = {
+		.method = HTTP_HEAD,
+		.path = path,
+		.follow = true,
+	};
+	uint64_t size = 0;
+	const char *s;
+	int r = registry_http_call(h, &c, answer, op, errp);
+
+	if (r < 0 || answer->status != 200)
+		return r < 0 ? r : 0;
+	s = http_response_header(answer, "content-length");
+	if (!s || !http_parse_length(s, &size))
+		return 0;
+	if (ret_size)
+		*ret_size = size;
+	return 1;
+}
+
+int registry_http_has_blob(struct registry *r, const char *repo,
+			   const struct digest *d, uint64_t *ret_size,
+			   const struct op *op, struct error **errp)
+{
+	cleanup_http_response struct http_response answer = {.retry_after_ms =
+								     -1};
+	struct registry_http *h = registry_http_of(r);
+	cleanup_free char *path = NULL;
+	cleanup_free char *what = NULL;
+	int rc = registry_http_check(repo, NULL, errp);
+
+	if (rc < 0)
+		return rc;
+	path = registry_http_blob_path(repo, d);
+	what = xasprintf("blob '%s' of '%s/%s'", digest_to_str(d).str, h->host,
+			 repo);
+	rc = has_by_head(h, path, ret_size, &answer, op, errp);
+	if (rc < 0)
+		return error_prefix(errp, rc, "%s", what);
+	if (rc == 0 && !(answer.status == 404 && !answer.redirected)) {
+		struct error *err = NULL;
+
+		rc = has_by_get(h, path, what, ret_size, op, &err);
+		if (rc != -ENOENT)
+			return error_propagate(errp, &err, rc);
+		error_free(err);
+		return 0;
+	}
+	return rc;
+}

@@ -1,0 +1,159 @@
+#include <errno.h>
+#include <string.h>
+
+#include "storage/registry_http_internal.h"
+
+#define CHALLENGES_ANSWERED 2 /* one, and one more after a re-read */
+
+void http_url_copy(const struct http_url *from, struct http_url *to)
+{
+	*to = (struct http_url){
+		.tls = from->tls,
+		.host = xstrdup(from->host),
+		.port = from->port,
+		.path = xstrdup(from->path),
+		.query = from->query ? xstrdup(from->query) : NULL,
+	};
+}
+
+static void url_of(const struct registry_http *h, const struct registry_call *c,
+		   struct http_url *ret)
+{
+	const char *query;
+
+	if (c->url) {
+		http_url_copy(c->url, ret);
+		return;
+	}
+	http_url_copy(&h->origin, ret);
+	free(ret->path);
+	query = strchr(c->path, '?');
+	ret->path = query ? xstrndup(c->path, (size_t)(query - c->path))
+			  : xstrdup(c->path);
+	ret->query = query ? xstrdup(query + 1) : NULL;
+}
+
+int registry_http_code(enum attempt a, const struct http_response *r)
+{
+	return r->code < 0 ? r->code : -retry_rule(a)->code;
+}
+
+/* As it is, without looking at a challenge. */
+static enum attempt
+send_call(struct registry_http *h, const struct registry_call *c,
+	  const struct retry *retry, const char *authorization, bool home,
+	  const struct http_url *url, struct http_response *ret,
+	  const struct op *op, struct error **errp)
+{
+	int64_t give_up = retry_give_up_ns(retry);
+	const struct http_request rq = {
+		.method = c->method,
+		.url = *url,
+		.headers = c->headers,
+		.authorization = authorization,
+		.body = c->body,
+		.content_type = c->content_type,
+		.sink = c->sink,
+		.max_body = c->max_body,
+		.follow = c->follow,
+		.user_host = home,
+		.reach = (enum address_class)atomic_load(&h->peer),
+		.idle_deadline_ns = give_up == TIME_NEVER ? 0 : give_up,
+	};
+	enum attempt a =
+		http_request(h->client, &rq, ret, c->on_head, c->ctx, op, errp);
+
+	if (home && ret->peer != ADDRESS_PUBLIC)
+		atomic_store(&h->peer, (int)ret->peer);
+	if (a == ATTEMPT_OK)
+		registry_http_warnings(h, ret);
+	return a;
+}
+
+enum attempt registry_http_once(struct registry_http *h,
+				const struct registry_call *c,
+				const struct retry *retry,
+				struct http_response *ret, const struct op *op,
+				struct error **errp)
+{
+	cleanup_http_url struct http_url url = {0};
+	enum attempt a;
+	bool home;
+
+	url_of(h, c, &url);
+	home = http_url_same_origin(&url, &h->origin);
+	for (int round = 0;; round++) {
+		cleanup_secret char *auth =
+			home ? registry_http_authorization(h) : NULL;
+		int r;
+
+		a = send_call(h, c, retry, auth, home, &url, ret, op, errp);
+		if (a != ATTEMPT_OK || ret->status != 401 || !home ||
+		    ret->redirected || round == CHALLENGES_ANSWERED)
+			return a;
+		r = registry_http_authenticate(h, ret, auth, op, errp);
+		if (r == 0)
+			return a;
+		if (r < 0) {
+			ret->code = r;
+			return ATTEMPT_LOCAL;
+		}
+		http_response_release(ret);
+	}
+}
+
+int registry_http_again(struct retry *retry, enum attempt a,
+			struct http_response *r, const struct op *op,
+			struct error **take_err, struct error **errp)
+{
+	int64_t wait = retry_next_ms(retry, a, r->retry_after_ms);
+	int code = registry_http_code(a, r);
+
+	http_response_release(r);
+	if (wait >= 0) {
+		a = retry_wait(wait, op);
+		if (a == ATTEMPT_OK) {
+			error_free(steal_ptr(take_err));
+			return 0;
+		}
+		code = -retry_rule(a)->code;
+		error_prefix(take_err, code, "%s", retry_rule(a)->what);
+		if (*take_err)
+			(*take_err)->code = -code;
+	} else if (retry->attempts > 1) {
+		error_prefix(take_err, code, "gave up after %u attempts",
+			     retry->attempts);
+	}
+	return error_propagate(errp, take_err, code);
+}
+
+/* An answer that may be another one next time. */
+static enum attempt judged(struct registry_http *h, enum attempt a,
+			   struct http_response *r, struct error **errp)
+{
+	if (a != ATTEMPT_OK || attempt_of_status(r->status) != ATTEMPT_BUSY)
+		return a;
+	r->code = registry_http_refused(h, r, NULL, errp);
+	return ATTEMPT_BUSY;
+}
+
+int registry_http_call(struct registry_http *h, const struct registry_call *c,
+		       struct http_response *ret, const struct op *op,
+		       struct error **errp)
+{
+	struct retry retry;
+	int r;
+
+	retry_init(&retry, &h->times, op_deadline(op));
+	do {
+		struct error *err = NULL;
+		enum attempt a =
+			registry_http_once(h, c, &retry, ret, op, &err);
+
+		a = judged(h, a, ret, &err);
+		if (a == ATTEMPT_OK)
+			return 0;
+		r = registry_http_again(&retry, a, ret, op, &err, errp);
+	} while (r == 0);
+	return r;
+}

@@ -1,0 +1,108 @@
+/*
+ * The registry over HTTP passes the suite of every registry, against a real
+ * one: anonymous, with basic authentication, and over TLS (HTTP/2).
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "storage/registry_http.h"
+#include "tests/conformance/conformance.h"
+#include "tests/lib/server.h"
+#include "tests/lib/tap.h"
+
+struct setup {
+	const char *label;
+	const char *argv[8]; /* of the server */
+	bool tls;
+	const char *auth; /* base64 for the config file, or NULL */
+};
+
+static const struct setup setups[] = {
+	{"anonymous", {"registry.py", NULL}, false, NULL},
+	{"basic",
+	 {"registry.py", "--user", "alice", "--password", "won:der", NULL},
+	 false,
+	 "YWxpY2U6d29uOmRlcg=="},
+	{"tls", {"registry.py", "--tls", NULL}, true, NULL},
+};
+
+/* What a registry of this process needs; made anew after a fork. */
+struct opener {
+	struct server server;
+	bool tls;
+	struct http_client *client;
+	struct credentials *credentials;
+};
+
+static struct registry *open_registry(void *ctx)
+{
+	struct opener *o = ctx;
+	cleanup_free char *ca = xstrdup(server_value(&o->server, "ca"));
+	struct credentials *credentials = credentials_new();
+	const char *host = server_value(&o->server, "host");
+	const struct http_client_options co = {
+		.times = RETRY_TIMES_DEFAULT,
+		.ca_file = *ca ? ca : NULL,
+		.per_host = 16,
+	};
+	const struct registry_http_options ro = {
+		.host = host,
+		.tls = o->tls,
+		.times = RETRY_TIMES_DEFAULT,
+		.credentials = credentials,
+	};
+	struct registry *r = NULL;
+
+	o->credentials = credentials;
+	if (http_client_new(&co, &o->client, NULL) < 0 ||
+	    registry_http_new(o->client, &ro, &r, NULL) < 0)
+		abort();
+	return r;
+}
+
+static void write_docker_config(const char *folder, const char *host,
+				const char *auth)
+{
+	cleanup_free char *path = xasprintf("%s/config.json", folder);
+	cleanup_file FILE *f = fopen(path, "w");
+
+	if (!f)
+		abort();
+	fprintf(f, "{\"auths\":{\"http://%s/v2/\":{\"auth\":\"%s\"}}}", host,
+		auth);
+	setenv("DOCKER_CONFIG", folder, 1);
+}
+
+static void run(struct conformance *c, const struct setup *s)
+{
+	struct opener o = {.tls = s->tls};
+	struct registry *r;
+
+	if (!server_start(&o.server, s->argv))
+		tap_skip_all(o.server.ready);
+	setenv("DOCKER_CONFIG", "/nonexistent", 1);
+	if (s->auth) {
+		cleanup_free char *folder =
+			xstrdup(server_value(&o.server, "dir"));
+
+		write_docker_config(folder, server_value(&o.server, "host"),
+				    s->auth);
+	}
+	c->label = s->label;
+	conformance_registry_processes(c, open_registry, &o, "processes");
+	r = open_registry(&o);
+	conformance_registry(c, r, "conformance/suite");
+	registry_free(r);
+	http_client_free(o.client);
+	credentials_free(o.credentials);
+	server_stop(&o.server);
+}
+
+int main(void)
+{
+	struct conformance c = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(setups); i++)
+		run(&c, &setups[i]);
+	return conformance_done(&c);
+}
