@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "cli/args.h"
+#include "cli/interrupt.h"
 #include "cli/output.h"
 
 static void set_up_log(const struct cli *cli)
@@ -70,6 +71,8 @@ int cli_main(const struct program *p, int argc, char *const *argv)
 	}
 	if (r >= 0)
 		return r;
+	if (interrupt_signal())
+		return 128 + interrupt_signal();
 	if (err)
 		output_error(p->name, cli.json, err);
 	return output_exit_status(err);

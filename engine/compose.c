@@ -487,7 +487,7 @@ static int check_budget(const struct composer *c, size_t n_trees,
 				  "trees; the format holds %d",
 				  n_trees, MAX_TREES),
 			"use fewer layers or roles");
-	if (c->out->n_blobs > MAX_LAYER_DESCRIPTORS)
+	if (c->out->n_blobs > MAX_LAYER_DESCRIPTORS && !c->o->no_budget)
 		return error_hint(
 			errp,
 			error_set(errp, EINVAL,

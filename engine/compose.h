@@ -45,6 +45,7 @@ struct composed {
 
 struct compose_options {
 	uint64_t part_size; /* 0: PART_SIZE; tests use less */
+	bool no_budget;     /* bench only: more blobs than the format holds */
 	struct pool *pool;
 	struct progress *progress; /* bytes of packs and parts read */
 };

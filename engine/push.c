@@ -101,7 +101,11 @@ static int prepare(struct pusher *p, struct error **errp)
 		.externals = p->o->externals,
 		.n_externals = p->o->n_externals,
 	};
-	struct compose_options co = {.pool = p->pool, .progress = p->progress};
+	struct compose_options co = {
+		.no_budget = p->o->pack_nothing,
+		.pool = p->pool,
+		.progress = p->progress,
+	};
 	int r = plan_make(&p->ws.inv, &p->ws.bf, &po, &p->plan, errp);
 
 	if (r == 0)

@@ -1,0 +1,36 @@
+/* mops: the table of its verbs. */
+#include "cli/verbs.h"
+
+static const struct verb verbs[] = {
+	{"init", "[DIR]", "write a commented .mops-bundle.yaml", 0, 1,
+	 options_init, verb_init},
+	{"scan", "[DIR]", "list what a folder's layers hold, without network",
+	 0, 1, options_scan, verb_scan},
+	{"plan", "[DIR]", "say where a push would put each file", 0, 1,
+	 options_plan, verb_plan},
+	{"push", "[DIR]", "upload what is missing, then move the tag", 0, 1,
+	 options_push, verb_push},
+	{"resolve", "REF", "print the digest, roles and layers of a bundle", 1,
+	 1, NULL, verb_resolve},
+	{"show", "REF", "describe a bundle: layers, roles, blobs", 1, 1, NULL,
+	 verb_show},
+	{"ls", "REF [PATH]", "list files without pulling them", 1, 2,
+	 options_ls, verb_ls},
+	{"cat", "REF PATH", "print a file without pulling the rest", 2, 2, NULL,
+	 verb_cat},
+	{"tags", "NAME", "list the tags of a bundle", 1, 1, NULL, verb_tags},
+	{"version", "", "print the version", 0, 0, NULL, verb_version},
+	{"help", "[COMMAND]", "explain a command", 0, 1, NULL, NULL},
+	{0},
+};
+
+static const struct program mops = {
+	.name = "mops",
+	.summary = "push, pull, look into and verify model bundles",
+	.verbs = verbs,
+};
+
+int main(int argc, char **argv)
+{
+	return cli_main(&mops, argc, argv);
+}

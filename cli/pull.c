@@ -1,0 +1,73 @@
+#include "engine/pull.h"
+
+#include <stdio.h>
+
+#include "cli/materialize.h"
+#include "cli/output.h"
+#include "cli/run.h"
+#include "cli/verbs.h"
+
+const struct arg_option options_pull[] = {
+	{"path", 0, "GLOB", false, "only files that match"},
+	{"dest", 0, "DIR", false, "write the files into a folder, too"},
+	{"overwrite", 0, NULL, false, "with --dest: replace what differs"},
+	{0},
+};
+
+static void print_json(const struct role_view *v, const struct pull_result *p)
+{
+	cleanup_free char *ref = reference_str(&v->bundle->ref);
+	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
+	struct json_writer w;
+
+	json_writer_init(&w, &doc);
+	json_begin_object(&w, NULL);
+	json_put_int(&w, "bytes", (int64_t)p->bytes);
+	json_put_int(&w, "bytes_network", (int64_t)p->bytes_network);
+	json_put_str(&w, "digest", digest_to_str(&v->bundle->digest).str);
+	json_put_int(&w, "files", (int64_t)p->files);
+	json_put_str(&w, "reference", ref);
+	json_put_str(&w, "role", v->role->name);
+	json_end_object(&w);
+	output_json(&doc);
+}
+
+static int pull_only(struct run *run, struct role_view *v, struct error **errp)
+{
+	struct pull_result p;
+	int r = pull(v, cli_value(run->cli, "path"), false, run_progress(run),
+		     &p, &run->op, errp);
+
+	if (r < 0)
+		return r;
+	if (run->cli->json)
+		print_json(v, &p);
+	run_summary(run, "pulled",
+		    &(struct summary){.ref = &v->bundle->ref,
+				      .digest = &v->bundle->digest,
+				      .role = v->role->name,
+				      .files = p.files,
+				      .bytes = p.bytes,
+				      .bytes_network = p.bytes_network});
+	return 0;
+}
+
+int verb_pull(struct cli *cli, struct error **errp)
+{
+	cleanup_run struct run run = {0};
+	cleanup_bundle struct bundle *b = NULL;
+	cleanup_role_view struct role_view *v = NULL;
+	struct materialize_options o = {
+		.dest = cli_value(cli, "dest"),
+		.overwrite = cli_has(cli, "overwrite"),
+		.glob = cli_value(cli, "path"),
+	};
+	int r = run_begin(cli, &run, errp);
+
+	if (r == 0)
+		r = run_role(&run, cli->args[0], &b, &v, errp);
+	if (r < 0)
+		return r;
+	return o.dest ? run_materialize(&run, v, &o, errp)
+		      : pull_only(&run, v, errp);
+}

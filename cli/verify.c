@@ -1,0 +1,168 @@
+#include "engine/verify.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/escape.h"
+#include "cli/output.h"
+#include "cli/run.h"
+#include "cli/verbs.h"
+
+const struct arg_option options_verify[] = {
+	{"deep", 0, NULL, false, "hash every byte at the registry, too"},
+	{"cache", 0, NULL, false, "re-hash the cache; contacts no registry"},
+	{0},
+};
+
+/* Findings go to stdout as they come; with --json they are collected. */
+struct findings {
+	bool json;
+	char **lines;
+};
+
+static void found(void *ctx, const char *line)
+{
+	struct findings *f = ctx;
+
+	if (f->json)
+		strv_append(&f->lines, xstrdup(line));
+	else
+		print_line(stdout, "%s", line);
+}
+
+static void found_damage(void *ctx, const struct digest *d, const char *what)
+{
+	cleanup_free char *line =
+		xasprintf("%s: %s", digest_to_str(d).str, what);
+
+	found(ctx, line);
+}
+
+struct count {
+	const char *name;
+	uint64_t value;
+};
+
+/* @counts sorted by name; "findings" comes before or after as bytes say. */
+static void print_json(const struct findings *f, const struct count *counts,
+		       size_t n)
+{
+	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
+	struct json_writer w;
+	bool listed = false;
+
+	json_writer_init(&w, &doc);
+	json_begin_object(&w, NULL);
+	for (size_t i = 0; i <= n; i++) {
+		if (!listed &&
+		    (i == n || strcmp(counts[i].name, "findings") > 0)) {
+			json_begin_array(&w, "findings");
+			for (char **l = f->lines; l && *l; l++)
+				json_put_str(&w, NULL, *l);
+			json_end_array(&w);
+			listed = true;
+		}
+		if (i < n)
+			json_put_int(&w, counts[i].name,
+				     (int64_t)counts[i].value);
+	}
+	json_end_object(&w);
+	output_json(&doc);
+}
+
+static int verify_cache(struct run *run, struct findings *f,
+			struct error **errp)
+{
+	struct cache_report c = {0};
+	struct cache *cache;
+	int r = session_cache(run->session, &cache, errp);
+
+	if (r == 0)
+		r = cache_verify(cache, &c, found_damage, f, &run->op, errp);
+	if (r < 0)
+		return r;
+	if (f->json && !c.damaged) {
+		const struct count counts[] = {
+			{"blobs", c.blobs},       {"bytes", c.bytes},
+			{"chunks", c.chunks},     {"damaged", c.damaged},
+			{"partials", c.partials},
+		};
+
+		print_json(f, counts, ARRAY_SIZE(counts));
+	} else if (!f->json) {
+		print_line(stdout,
+			   "%llu blobs (%s), %llu partial (%llu chunks): "
+			   "%llu damaged",
+			   (unsigned long long)c.blobs,
+			   output_size(c.bytes).str,
+			   (unsigned long long)c.partials,
+			   (unsigned long long)c.chunks,
+			   (unsigned long long)c.damaged);
+	}
+	if (c.damaged)
+		return error_hint(
+			errp,
+			error_set(errp, EBADMSG,
+				  "%llu damaged in the cache '%s'",
+				  (unsigned long long)c.damaged,
+				  cache_path(cache)),
+			"they were moved to quarantine/ and will be fetched "
+			"again when they are needed");
+	return 0;
+}
+
+static int verify_registry(struct run *run, struct findings *f,
+			   struct error **errp)
+{
+	cleanup_bundle struct bundle *b = NULL;
+	struct verify_result v = {0};
+	int r = run_bundle(run, run->cli->args[0], &b, errp);
+
+	if (r == 0)
+		r = verify_bundle(b, cli_has(run->cli, "deep"), found, f,
+				  run_progress(run), &v, &run->op, errp);
+	if (r < 0)
+		return r;
+	if (f->json) {
+		const struct count counts[] = {
+			{"blobs", v.blobs},
+			{"bytes", v.bytes},
+			{"damaged", v.damaged},
+			{"externals", v.externals},
+			{"externals_digest_known", v.externals_digest_known},
+			{"unchecked", v.unchecked},
+		};
+
+		print_json(f, counts, ARRAY_SIZE(counts));
+		return 0;
+	}
+	print_line(stdout,
+		   "%s: %llu blobs (%s), %llu externals (digest known for "
+		   "%llu): nothing damaged",
+		   digest_to_str(&b->digest).str, (unsigned long long)v.blobs,
+		   output_size(v.bytes).str, (unsigned long long)v.externals,
+		   (unsigned long long)v.externals_digest_known);
+	return 0;
+}
+
+int verb_verify(struct cli *cli, struct error **errp)
+{
+	cleanup_run struct run run = {0};
+	struct findings f = {.json = cli->json};
+	bool cache = cli_has(cli, "cache");
+	int r;
+
+	if (cache == (cli->n_args == 1))
+		return error_set(errp, EINVAL,
+				 "verify wants a reference or --cache");
+	if (cache && cli_has(cli, "deep"))
+		return error_set(errp, EINVAL,
+				 "--deep is for a reference: --cache always "
+				 "hashes every byte");
+	r = run_begin(cli, &run, errp);
+	if (r == 0)
+		r = cache ? verify_cache(&run, &f, errp)
+			  : verify_registry(&run, &f, errp);
+	strv_free(f.lines);
+	return r;
+}
