@@ -1,52 +1,14 @@
-#include "storage/registry.h"
+#include "storage/registry_fake_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/lock.h"
-#include "base/map.h"
-#include "storage/manifest_info.h"
 #include "storage/opcheck.h"
 
-#define PIECE ((size_t)64 << 10)
-
-/* Never changed and never freed before the registry is: used without lock. */
-struct fake_blob {
-	struct fake_blob *next; /* of all */
-	struct digest digest;
-	size_t size;
-	char *buf;
-};
-
-struct fake_manifest {
-	char *media_type;
-	const struct fake_blob *blob;
-	struct manifest_info info;
-};
-
-struct fake_repo {
-	char *name;
-	struct map blobs;     /* digest → fake_blob */
-	struct map manifests; /* digest → fake_manifest, owned */
-	struct map tags;      /* tag → fake_manifest */
-};
-
-struct registry_fake {
-	struct registry registry;
-	struct mutex lock;
-	struct fake_blob *all;
-	struct map repos; /* name → fake_repo, owned */
-};
-
-static struct registry_fake *fake_of(struct registry *r)
-{
-	return (struct registry_fake *)r;
-}
-
-static int check(const char *repo, const char *tag, const struct op *op,
-		 struct error **errp)
+int fake_check(const char *repo, const char *tag, const struct op *op,
+	       struct error **errp)
 {
 	int r = registry_check_names(repo, tag, errp);
 
@@ -69,8 +31,8 @@ static int fake_ping(struct registry *r, const struct op *op,
 
 /* Tables, under the lock. */
 
-static struct fake_repo *repo_make_locked(struct registry_fake *f,
-					  const char *name) REQUIRES(f->lock)
+struct fake_repo *fake_repo_locked(struct registry_fake *f, const char *name)
+	REQUIRES(f->lock)
 {
 	struct fake_repo *repo = map_get_str(&f->repos, name);
 
@@ -82,8 +44,9 @@ static struct fake_repo *repo_make_locked(struct registry_fake *f,
 	return repo;
 }
 
-static const struct fake_blob *
-blob_locked(struct registry_fake *f, const char *name, const struct digest *d)
+const struct fake_blob *fake_blob_locked(struct registry_fake *f,
+					 const char *name,
+					 const struct digest *d)
 	REQUIRES(f->lock)
 {
 	const struct fake_repo *repo = map_get_str(&f->repos, name);
@@ -101,161 +64,6 @@ static struct fake_manifest *manifest_locked(struct registry_fake *f,
 	return repo ? map_get(&repo->manifests, d->b, DIGEST_SIZE) : NULL;
 }
 
-static const struct fake_blob *
-get_blob(struct registry_fake *f, const char *repo, const struct digest *d)
-{
-	const struct fake_blob *b;
-
-	mutex_lock(&f->lock);
-	b = blob_locked(f, repo, d);
-	mutex_unlock(&f->lock);
-	return b;
-}
-
-/* Blobs. */
-
-static int fake_has_blob(struct registry *r, const char *repo,
-			 const struct digest *d, uint64_t *ret_size,
-			 const struct op *op, struct error **errp)
-{
-	const struct fake_blob *b;
-	int rc = check(repo, NULL, op, errp);
-
-	if (rc < 0)
-		return rc;
-	b = get_blob(fake_of(r), repo, d);
-	if (b && ret_size)
-		*ret_size = b->size;
-	return b != NULL;
-}
-
-static int deliver(const struct fake_blob *b, uint64_t off, uint64_t len,
-		   struct sink *sink, const struct op *op, struct error **errp)
-{
-	int r = 0;
-
-	while (r == 0 && len > 0) {
-		size_t n = (size_t)MIN(len, (uint64_t)PIECE);
-
-		r = op_go_on(op, errp);
-		if (r == 0)
-			r = sink->write(sink, b->buf + off, n, errp);
-		if (r == 0)
-			op_count_in(op, n);
-		off += n;
-		len -= n;
-	}
-	return r;
-}
-
-static int fake_read_blob(struct registry *r, const char *repo,
-			  const struct digest *d, uint64_t size, uint64_t off,
-			  uint64_t len, struct sink *sink, const struct op *op,
-			  struct error **errp)
-{
-	const struct fake_blob *b;
-	int rc = check(repo, NULL, op, errp);
-
-	if (rc < 0)
-		return rc;
-	b = get_blob(fake_of(r), repo, d);
-	if (!b)
-		return error_set(errp, ENOENT, "there is no blob '%s' in '%s'",
-				 digest_to_str(d).str, repo);
-	if (b->size != size)
-		return error_set(errp, EPROTO, "blob '%s' has another size",
-				 digest_to_str(d).str);
-	if (off > size || len > size - off)
-		return error_set(errp, EINVAL, "a range beyond blob '%s'",
-				 digest_to_str(d).str);
-	return deliver(b, off, len, sink, op, errp);
-}
-
-static int read_feed(struct feed *feed, char *buf, const struct op *op,
-		     struct error **errp)
-{
-	uint64_t off;
-	int r = 0;
-
-	for (off = 0; r == 0 && off < feed->size; off += PIECE) {
-		size_t n = (size_t)MIN(feed->size - off, (uint64_t)PIECE);
-
-		r = op_go_on(op, errp);
-		if (r == 0)
-			r = feed->pread(feed, buf + off, n, off, errp);
-		if (r == 0)
-			op_count_out(op, n);
-	}
-	return r;
-}
-
-/* Into the list of all, and known in @repo. */
-static const struct fake_blob *
-add_blob_locked(struct registry_fake *f, const char *name,
-		const struct digest *d, char **take_buf, size_t size)
-	REQUIRES(f->lock)
-{
-	const struct fake_blob *known = blob_locked(f, name, d);
-	struct fake_blob *b;
-
-	if (known)
-		return known;
-	b = xcalloc(1, sizeof(*b));
-	b->digest = *d;
-	b->size = size;
-	b->buf = steal_ptr(take_buf);
-	b->next = f->all;
-	f->all = b;
-	map_put(&repo_make_locked(f, name)->blobs, d->b, DIGEST_SIZE, b);
-	return b;
-}
-
-static int fake_put_blob(struct registry *r, const char *repo,
-			 const struct digest *d, struct feed *feed,
-			 const struct op *op, struct error **errp)
-{
-	struct registry_fake *f = fake_of(r);
-	cleanup_free char *buf = NULL;
-	struct digest got;
-	int rc = check(repo, NULL, op, errp);
-
-	if (rc < 0)
-		return rc;
-	buf = xmalloc((size_t)feed->size + 1);
-	rc = read_feed(feed, buf, op, errp);
-	if (rc < 0)
-		return rc;
-	got = digest_of_buf(buf, (size_t)feed->size);
-	if (!digest_equal(&got, d))
-		return error_set(errp, EBADMSG, "blob '%s' arrived as '%s'",
-				 digest_to_str(d).str, digest_to_str(&got).str);
-	mutex_lock(&f->lock);
-	add_blob_locked(f, repo, d, &buf, (size_t)feed->size);
-	mutex_unlock(&f->lock);
-	return 0;
-}
-
-static int fake_mount_blob(struct registry *r, const char *repo,
-			   const char *from_repo, const struct digest *d,
-			   const struct op *op, struct error **errp)
-{
-	struct registry_fake *f = fake_of(r);
-	const struct fake_blob *b;
-	int rc = check(repo, NULL, op, errp);
-
-	if (rc == 0)
-		rc = check(from_repo, NULL, op, errp);
-	if (rc < 0)
-		return rc;
-	mutex_lock(&f->lock);
-	b = blob_locked(f, from_repo, d);
-	if (b)
-		map_put(&repo_make_locked(f, repo)->blobs, d->b, DIGEST_SIZE,
-			(void *)b);
-	mutex_unlock(&f->lock);
-	return b != NULL;
-}
-
 /* Manifests. */
 
 static int fake_resolve(struct registry *r, const char *name, const char *tag,
@@ -265,7 +73,7 @@ static int fake_resolve(struct registry *r, const char *name, const char *tag,
 	struct registry_fake *f = fake_of(r);
 	const struct fake_manifest *m;
 	const struct fake_repo *repo;
-	int rc = check(name, tag, op, errp);
+	int rc = fake_check(name, tag, op, errp);
 
 	if (rc < 0)
 		return rc;
@@ -284,7 +92,7 @@ static int fake_get_manifest(struct registry *r, const char *repo,
 {
 	struct registry_fake *f = fake_of(r);
 	const struct fake_manifest *m;
-	int rc = check(repo, NULL, op, errp);
+	int rc = fake_check(repo, NULL, op, errp);
 
 	if (rc < 0)
 		return rc;
@@ -313,7 +121,7 @@ static bool has_needs_locked(struct registry_fake *f, const char *repo,
 		const struct descriptor *d = &info->needs[i];
 
 		if (info->is_index ? !manifest_locked(f, repo, &d->digest)
-				   : !blob_locked(f, repo, &d->digest))
+				   : !fake_blob_locked(f, repo, &d->digest))
 			return false;
 	}
 	return true;
@@ -324,7 +132,7 @@ static int store_manifest_locked(struct registry_fake *f, const char *name,
 				 struct manifest_info *take_info)
 	REQUIRES(f->lock)
 {
-	struct fake_repo *repo = repo_make_locked(f, name);
+	struct fake_repo *repo = fake_repo_locked(f, name);
 	struct digest d = take_info->self.digest;
 	struct fake_manifest *m = manifest_locked(f, name, &d);
 
@@ -333,8 +141,8 @@ static int store_manifest_locked(struct registry_fake *f, const char *name,
 	if (!m) {
 		m = xcalloc(1, sizeof(*m));
 		m->media_type = xstrdup(take_info->self.media_type);
-		m->blob = add_blob_locked(f, name, &d, take_buf,
-					  (size_t)take_info->self.size);
+		m->blob = fake_add_blob_locked(f, name, &d, take_buf,
+					       (size_t)take_info->self.size);
 		m->info = *take_info;
 		memset(take_info, 0, sizeof(*take_info));
 		map_put(&repo->manifests, d.b, DIGEST_SIZE, m);
@@ -352,7 +160,7 @@ static int fake_put_manifest(struct registry *r, const char *repo,
 	struct registry_fake *f = fake_of(r);
 	cleanup_manifest_info struct manifest_info info = {0};
 	cleanup_free char *copy = NULL;
-	int rc = check(repo, tag, op, errp);
+	int rc = fake_check(repo, tag, op, errp);
 
 	if (rc < 0)
 		return rc;
@@ -391,7 +199,7 @@ static int fake_list_tags(struct registry *r, const char *name, char ***ret,
 	struct registry_fake *f = fake_of(r);
 	const struct fake_repo *repo;
 	bool any;
-	int rc = check(name, NULL, op, errp);
+	int rc = fake_check(name, NULL, op, errp);
 
 	if (rc < 0)
 		return rc;
@@ -454,7 +262,7 @@ static int fake_referrers(struct registry *r, const char *name,
 	struct registry_fake *f = fake_of(r);
 	struct descriptor *found = NULL;
 	const struct fake_repo *repo;
-	int rc = check(name, NULL, op, errp);
+	int rc = fake_check(name, NULL, op, errp);
 
 	if (rc < 0)
 		return rc;
@@ -518,7 +326,7 @@ static int fake_remove(struct registry *r, const char *repo, const char *tag,
 {
 	struct registry_fake *f = fake_of(r);
 	bool done;
-	int rc = check(repo, tag, op, errp);
+	int rc = fake_check(repo, tag, op, errp);
 
 	if (rc < 0)
 		return rc;
