@@ -226,7 +226,17 @@ static int open_or_make(struct content *ct, struct backing *b)
 {
 	int r = open_what_is_there(ct, b);
 
-	return r == -ENOENT ? partial_make(ct, b) : r;
+	if (r != -ENOENT)
+		return r;
+	r = partial_make(ct, b);
+	/* Sealed since we looked: its partial was gone, and we made another. */
+	if (r == 0 && cache_blob_exists(ct->c, &ct->digest, ct->size)) {
+		partial_discard(ct, b);
+		closep(&b->map_fd);
+		closep(&b->fd);
+		r = open_sealed(ct, b);
+	}
+	return r;
 }
 
 int backing_get_or_make(struct content *ct, struct backing **ret,

@@ -303,16 +303,12 @@ static int map_make(struct content *ct, uint64_t part_ino)
 	return r;
 }
 
-int partial_make(struct content *ct, struct backing *ret)
+static int make_pair(struct content *ct)
 {
-	struct partial_name name = partial_name(ct, ".part");
-	int r = shard_make(ct->c, ROOM_PARTIAL, name.str);
 	struct stat st;
-	int fd;
+	int fd = part_make(ct, &st);
+	int r;
 
-	if (r < 0)
-		return r;
-	fd = part_make(ct, &st);
 	if (fd == -ELOOP || fd == -EISDIR) {
 		remove_odd(ct);
 		fd = part_make(ct, &st);
@@ -321,5 +317,22 @@ int partial_make(struct content *ct, struct backing *ret)
 		return fd;
 	r = map_make(ct, st.st_ino);
 	close(fd);
-	return r < 0 ? r : partial_open(ct, ret);
+	return r;
+}
+
+int partial_make(struct content *ct, struct backing *ret)
+{
+	struct partial_name name = partial_name(ct, ".part");
+	int r = shard_make(ct->c, ROOM_PARTIAL, name.str);
+
+	/* Another process may delete a damaged one at the same time. */
+	for (int tries = 0; r == 0 && tries < 3; tries++) {
+		r = make_pair(ct);
+		if (r == 0)
+			r = partial_open(ct, ret);
+		if (r != -ENOENT)
+			return r;
+		r = 0;
+	}
+	return r < 0 ? r : -EAGAIN;
 }

@@ -207,8 +207,11 @@ static int verify_pair(struct verify *v, const char *name,
 	if (r < 0)
 		return r;
 	part = open_partial(v, part_name);
+	/* Sealed, and the sealer was killed before it removed the map. */
+	if (part < 0 && errno == ENOENT)
+		return -ENODATA;
 	if (part < 0)
-		return errno == ENOENT ? -EBADMSG : -errno;
+		return -errno;
 	if (fstat(part, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    (uint64_t)st.st_size != info.size || st.st_ino != info.part_ino)
 		return -EBADMSG;
@@ -233,6 +236,10 @@ static int verify_map(struct verify *v, const char *name,
 	int r = verify_pair(v, name, id);
 
 	v->report->partials++;
+	if (r == -ENODATA) {
+		remove_pair(v, name);
+		return 0;
+	}
 	if (r == -EBADMSG || r == -ELOOP || r == -EIO || r == -EISDIR) {
 		remove_pair(v, name);
 		verify_damaged(v, &id->digest, "partial");
