@@ -31,7 +31,7 @@ static int walk_shard(int room, const char *shard, room_walk_fn *fn, void *ctx)
 	struct dirent *e;
 	int r = walk_dir(room, shard, &d);
 
-	while (r == 0 && (e = readdir(d))) {
+	while (r == 0 && d && (e = readdir(d))) {
 		char name[3 + NAME_MAX + 1];
 		struct stat st;
 
@@ -52,7 +52,7 @@ int room_walk(struct cache *c, enum cache_room room, room_walk_fn *fn,
 	struct dirent *e;
 	int r = walk_dir(c->room[room], ".", &d);
 
-	while (r == 0 && (e = readdir(d)))
+	while (r == 0 && d && (e = readdir(d)))
 		if (strlen(e->d_name) == 2 && e->d_name[0] != '.')
 			r = walk_shard(c->room[room], e->d_name, fn, ctx);
 	return r;
