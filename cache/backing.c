@@ -37,7 +37,7 @@ void backing_unref(struct backing *b)
 	free(b);
 }
 
-static struct backing *backing_ref(struct backing *b)
+struct backing *backing_ref(struct backing *b)
 {
 	atomic_fetch_add(&b->refs, 1);
 	return b;
@@ -53,7 +53,7 @@ static int open_sealed(struct content *ct, struct backing *b)
 	b->fd = fd;
 	b->sealed = true;
 	/* Perhaps a sealer was killed before it removed the partial's name. */
-	if (st.st_nlink > 1 && ct->n > 1)
+	if (st.st_nlink > 1)
 		partial_unlink(ct);
 	return 0;
 }
@@ -62,9 +62,9 @@ static int open_what_is_there(struct content *ct, struct backing *b)
 {
 	int r = open_sealed(ct, b);
 
-	if (r != -ENOENT || ct->n <= 1)
+	if (r != -ENOENT || ct->n == 0)
 		return r;
-	r = partial_open(ct, b);
+	r = ct->n > 1 ? partial_open(ct, b) : partial_open_single(ct, b);
 	if (r == -ENOENT) /* it may have been sealed between the two looks */
 		r = open_sealed(ct, b);
 	return r;
@@ -110,50 +110,39 @@ static void list_append_locked(struct cache *c, struct content *ct)
 	l->count++;
 }
 
-enum idle_kind { IDLE_NOTHING, IDLE_KEPT, IDLE_TAKEN };
-
-/* What @ct holds, unless it would be lost with its descriptor. */
-static enum idle_kind take_idle(struct content *ct, bool lose_staged,
-				struct backing **ret)
+static struct backing *take_backing(struct content *ct)
 {
-	enum idle_kind kind = IDLE_NOTHING;
+	struct backing *b;
 
 	mutex_lock(&ct->lock);
-	if (ct->backing && ct->backing->staged && !lose_staged) {
-		kind = IDLE_KEPT;
-	} else if (ct->backing) {
-		*ret = ct->backing;
-		ct->backing = NULL;
-		ct->absent_until = 0;
-		kind = IDLE_TAKEN;
-	}
+	b = ct->backing;
+	ct->backing = NULL;
+	ct->absent_until = 0;
 	mutex_unlock(&ct->lock);
-	return kind;
+	return b;
 }
 
-/*
- * Close one content that was not used since the last look; in the second round
- * any, and in the third even bytes that are not sealed yet: they are fetched
- * again.
- */
+/* Close one content that was not used since the last look; when all were, any
+ * but @keep. Nothing is lost: what it has is on the disk, under a name. */
 static struct backing *evict_locked(struct cache *c, const struct content *keep)
 	REQUIRES(c->lock);
 static struct backing *evict_locked(struct cache *c, const struct content *keep)
 {
 	unsigned round = c->open_contents.count;
 
-	for (unsigned i = 0; i < 3 * round && c->open_contents.first; i++) {
+	for (unsigned i = 0; i < 2 * round && c->open_contents.first; i++) {
 		struct content *ct = c->open_contents.first;
-		enum idle_kind kind = IDLE_KEPT;
-		struct backing *b = NULL;
+		bool used = atomic_exchange(&ct->used, false);
+		struct backing *b;
 
 		backing_unlist_locked(c, ct);
-		if (!atomic_exchange(&ct->used, false) && ct != keep)
-			kind = take_idle(ct, i >= 2 * round, &b);
-		if (kind == IDLE_TAKEN)
-			return b;
-		if (kind == IDLE_KEPT)
+		if (used || ct == keep) {
 			list_append_locked(c, ct);
+			continue;
+		}
+		b = take_backing(ct);
+		if (b)
+			return b;
 	}
 	return NULL;
 }
@@ -230,7 +219,7 @@ static int open_or_make(struct content *ct, struct backing *b)
 		return r;
 	r = partial_make(ct, b);
 	/* Sealed since we looked: its partial was gone, and we made another. */
-	if (r == 0 && cache_blob_exists(ct->c, &ct->digest, ct->size)) {
+	if (r == 0 && blob_has_name(ct->c, &ct->digest, ct->size)) {
 		partial_discard(ct, b);
 		closep(&b->map_fd);
 		closep(&b->fd);

@@ -31,6 +31,18 @@ int blob_open_raw(struct cache *c, const struct digest *d, uint64_t size,
 	return steal_fd(&fd);
 }
 
+int blob_open_named(struct cache *c, const struct digest *d, uint64_t size,
+		    struct stat *ret_st)
+{
+	int fd = blob_open_raw(c, d, size, ret_st);
+
+	if (fd == -ENOENT && batch_has(c, d)) {
+		(void)batch_flush(c);
+		fd = blob_open_raw(c, d, size, ret_st);
+	}
+	return fd;
+}
+
 int blob_rehash(struct cache *c, const struct digest *d, int fd, uint64_t size)
 {
 	struct shard_name name = shard_name(d);
@@ -57,7 +69,7 @@ int cache_blob_open(struct cache *c, const struct digest *d, uint64_t size,
 		    struct error **errp)
 {
 	struct stat st;
-	cleanup_fd int fd = blob_open_raw(c, d, size, &st);
+	cleanup_fd int fd = blob_open_named(c, d, size, &st);
 	int r = fd < 0 ? fd : 0;
 
 	if (r == 0 && !statindex_matches(c, d, &st))
@@ -71,7 +83,7 @@ int cache_blob_open(struct cache *c, const struct digest *d, uint64_t size,
 	return steal_fd(&fd);
 }
 
-bool cache_blob_exists(struct cache *c, const struct digest *d, uint64_t size)
+bool blob_has_name(struct cache *c, const struct digest *d, uint64_t size)
 {
 	struct shard_name name = shard_name(d);
 	struct stat st;
@@ -79,6 +91,11 @@ bool cache_blob_exists(struct cache *c, const struct digest *d, uint64_t size)
 	return fstatat(c->room[ROOM_BLOBS], name.str, &st,
 		       AT_SYMLINK_NOFOLLOW) == 0 &&
 	       S_ISREG(st.st_mode) && (uint64_t)st.st_size == size;
+}
+
+bool cache_blob_exists(struct cache *c, const struct digest *d, uint64_t size)
+{
+	return blob_has_name(c, d, size) || batch_has(c, d);
 }
 
 int cache_blob_open_passthrough(struct cache *c, const struct digest *d,
@@ -105,8 +122,7 @@ int cache_blob_open_passthrough(struct cache *c, const struct digest *d,
  * The commit.
  */
 
-/* The file that @fd is, under a second name; -EEXIST never replaces. */
-static int link_fd(int fd, int dirfd, const char *name)
+int link_fd(int fd, int dirfd, const char *name)
 {
 	char self[32];
 
@@ -188,22 +204,13 @@ static int name_is_taken(struct cache *c, int fd, enum cache_room room,
 	return take_final_name(c, fd, room, name, final);
 }
 
-static int fsync_shard(struct cache *c, const char *final)
+void blob_record(struct cache *c, int fd, const struct digest *d)
 {
-	char dir[3] = {final[0], final[1], '\0'};
-	cleanup_fd int fd = openat(c->room[ROOM_BLOBS], dir,
-				   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : io_fsync_dir(fd);
-}
-
-/* Record what was sealed, if the final name is this very file. */
-static void record_final(struct cache *c, int fd, const struct digest *d,
-			 const char *final)
-{
+	struct shard_name final = shard_name(d);
 	struct stat st;
 
-	if (names_file(c->room[ROOM_BLOBS], final, fd) && fstat(fd, &st) == 0)
+	if (names_file(c->room[ROOM_BLOBS], final.str, fd) &&
+	    fstat(fd, &st) == 0)
 		statindex_put(c, d, &st);
 }
 
@@ -212,25 +219,46 @@ int blob_flush(int fd)
 	return fchmod(fd, 0444) < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
-int blob_publish(struct cache *c, int fd, enum cache_room room,
-		 const char *name, const struct digest *d, struct error **errp)
+int blob_name(struct cache *c, int fd, enum cache_room room, const char *name,
+	      const struct digest *d)
 {
 	struct shard_name final = shard_name(d);
-	int r = shard_make(c, ROOM_BLOBS, final.str);
+	int new_shard = shard_make(c, ROOM_BLOBS, final.str);
+	int r = new_shard;
 
-	if (r == 0)
+	if (r >= 0)
 		r = take_final_name(c, fd, room, name, final.str);
 	if (r == -EEXIST)
 		r = name_is_taken(c, fd, room, name, final.str);
-	if (r < 0 && r != -EEXIST)
+	return r < 0 && r != -EEXIST ? r : new_shard;
+}
+
+int blob_sync_name(struct cache *c, const struct digest *d, bool new_shard)
+{
+	struct shard_name final = shard_name(d);
+	char dir[3] = {final.str[0], final.str[1], '\0'};
+	cleanup_fd int fd = openat(c->room[ROOM_BLOBS], dir,
+				   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	int r = fd < 0 ? -errno : io_fsync_dir(fd);
+
+	return r == 0 && new_shard ? io_fsync_dir(c->room[ROOM_BLOBS]) : r;
+}
+
+int blob_publish(struct cache *c, int fd, enum cache_room room,
+		 const char *name, const struct digest *d, struct error **errp)
+{
+	int r = blob_name(c, fd, room, name, d);
+
+	if (r < 0)
 		return error_set_errno(errp, -r, "cannot link blob '%s'",
 				       digest_to_hex(d).str);
-	r = fsync_shard(c, final.str);
+	r = blob_sync_name(c, d, r == 1);
 	if (r < 0)
 		return error_set_errno(errp, -r, "cannot flush folder of '%s'",
 				       digest_to_hex(d).str);
 	if (name)
 		unlinkat(c->room[room], name, 0);
-	record_final(c, fd, d, final.str);
+	blob_record(c, fd, d);
 	return 0;
 }

@@ -198,7 +198,9 @@ int cache_open(const char *dir, struct cache **ret, struct error **errp)
 		c->room[i] = -1;
 	mutex_init(&c->lock, LOCK_CACHE);
 	cond_init(&c->claim_released);
+	cond_init(&c->batch_flushed);
 	c->open_contents.max = content_budget();
+	c->batch_max = MIN((unsigned)BATCH_MAX, c->open_contents.max);
 
 	r = open_all(c, dir, errp);
 	if (r < 0)
@@ -212,8 +214,19 @@ int cache_open(const char *dir, struct cache **ret, struct error **errp)
 	return 0;
 }
 
+int cache_sync(struct cache *c, struct error **errp)
+{
+	int r = batch_flush(c);
+
+	if (r < 0)
+		return error_set_errno(errp, -r, "cannot flush cache '%s'",
+				       c->path);
+	return 0;
+}
+
 void cache_close(struct cache *c)
 {
+	(void)batch_flush(c);
 	for (int i = 0; i < ROOM_COUNT; i++)
 		closep(&c->room[i]);
 	closep(&c->claim_fd);
@@ -224,6 +237,7 @@ void cache_close(struct cache *c)
 	map_release(&c->contents);
 	map_release(&c->no_reflink);
 	cond_destroy(&c->claim_released);
+	cond_destroy(&c->batch_flushed);
 	mutex_destroy(&c->lock);
 	free(c->path);
 	free(c);

@@ -33,6 +33,7 @@ struct cache;
 /* Creates the folder, CACHEDIR.TAG and the version file when missing. A cache
  * of another version is -EINVAL (kind ERROR_MEDIA_TYPE). */
 int cache_open(const char *dir, struct cache **ret, struct error **errp);
+/* Contents are closed before. Flushes, as cache_sync() does. */
 void cache_close(struct cache *c);
 static inline void cache_closep(struct cache **c)
 {
@@ -41,6 +42,13 @@ static inline void cache_closep(struct cache **c)
 	*c = 0;
 }
 #define cleanup_cache __attribute__((cleanup(cache_closep)))
+
+/*
+ * Small contents are sealed in groups: this gives those that wait their names
+ * and flushes them. Only after it returned 0 is what was sealed sure to survive
+ * a power cut. Looking for a blob in this process flushes by itself.
+ */
+int cache_sync(struct cache *c, struct error **errp);
 
 const char *cache_path(const struct cache *c);
 int cache_dirfd(const struct cache *c);

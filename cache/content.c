@@ -154,8 +154,7 @@ void content_close(struct content *ct)
 
 bool backing_has(const struct content *ct, const struct backing *b, uint32_t i)
 {
-	return b->sealed || b->staged ||
-	       chunk_map_get(b->map_fd, ct->n, i) != 0;
+	return backing_whole(b) || chunk_map_get(b->map_fd, ct->n, i) != 0;
 }
 
 uint64_t content_size(const struct content *ct)
@@ -172,7 +171,9 @@ bool content_sealed(struct content *ct)
 			return false;
 		if (b->sealed)
 			return true;
-		if (b->staged || chunk_map_get_state(b->map_fd) == MAP_LIVE)
+		if (backing_whole(b)
+			    ? !atomic_load(&b->done)
+			    : chunk_map_get_state(b->map_fd) == MAP_LIVE)
 			return false;
 		backing_forget(ct, b); /* sealed or deleted by someone else */
 	}
@@ -187,7 +188,7 @@ static uint32_t count_present(struct content *ct, bool fresh, uint32_t first,
 	if (first >= ct->n || backing_get(ct, fresh, &b) < 0)
 		return 0;
 	count = MIN(count, ct->n - first);
-	if (b->sealed || b->staged)
+	if (backing_whole(b))
 		return count;
 	return chunk_map_count(b->map_fd, ct->n, first, count);
 }
@@ -224,7 +225,8 @@ static int chunk_is_bad(struct content *ct, struct backing *b, uint32_t i)
 
 	if (b->sealed) {
 		r = heal_sealed(ct, b, i);
-	} else if (b->staged) {
+	} else if (backing_whole(b)) {
+		partial_discard(ct, b);
 		backing_forget(ct, b);
 	} else if (chunk_map_get_state(b->map_fd) != MAP_LIVE) {
 		backing_forget(ct, b);
@@ -308,7 +310,7 @@ int content_read_unverified(struct content *ct, void *buf, size_t n,
 	r = backing_get(ct, false, &b);
 	if (r < 0)
 		return r;
-	if (!b->sealed && !b->staged &&
+	if (!backing_whole(b) &&
 	    chunk_map_count(b->map_fd, ct->n, first, count) != count)
 		return -ENOENT;
 	got = io_pread_full(b->fd, buf, n, off);
@@ -352,6 +354,7 @@ static int put_single(struct content *ct, const void *buf, size_t n,
 {
 	cleanup_backing struct backing *b = NULL;
 	cleanup_staged struct staged *s = NULL;
+	struct partial_name name;
 	int r = backing_get(ct, true, &b);
 
 	if (r == 0)
@@ -363,9 +366,16 @@ static int put_single(struct content *ct, const void *buf, size_t n,
 				       digest_to_hex(&ct->digest).str);
 	if (r == 0)
 		r = staged_write_unhashed(s, buf, n, errp);
-	if (r == 0)
-		backing_adopt(ct, &s);
-	return r;
+	if (r < 0)
+		return r;
+	/* For other processes to find; a leftover of a power cut, which may be
+	 * damaged, gives way when it is read. */
+	name = partial_name(ct, ".part");
+	if (shard_make(ct->c, ROOM_PARTIAL, name.str) >= 0)
+		(void)link_fd(staged_fd(s), ct->c->room[ROOM_PARTIAL],
+			      name.str);
+	backing_adopt(ct, &s);
+	return 0;
 }
 
 static int put_partial(struct content *ct, struct backing *b, uint32_t i,

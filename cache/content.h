@@ -98,7 +98,8 @@ int content_sync(struct content *ct, struct error **errp);
 
 /*
  * When every chunk is there: hash the whole once, fsync, seal as a blob.
- * 0 sealed (also when someone else did); -EAGAIN chunks are missing, or
+ * 0 sealed (also when someone else did), or, a source of one chunk, going to be
+ * with the next group: see cache_sync(); -EAGAIN chunks are missing, or
  * another process is at it; -EBADMSG the whole is wrong although every chunk
  * was right: the bundle is at fault, and the partial is deleted.
  */

@@ -15,16 +15,24 @@
 
 /*
  * Where the bytes are now: a sealed blob; a partial and its map; or, for a
- * content of one chunk, the staged file that becomes the blob. It is replaced,
+ * content of one chunk, a whole file that waits to be sealed. It is replaced,
  * never changed.
  */
 struct backing {
 	atomic_uint refs;
 	bool sealed;
 	int fd;
-	int map_fd;            /* a partial's, else -1 */
-	struct staged *staged; /* owns @fd then */
+	int map_fd;            /* a partial's of several chunks, else -1 */
+	struct staged *staged; /* owns @fd then: written by us, hashed before */
+	atomic_bool queued;    /* in a batch */
+	atomic_bool done;      /* the batch was written: look at the disk */
 };
+
+/* Is every chunk there, as far as we know, without a look at a map? */
+static inline bool backing_whole(const struct backing *b)
+{
+	return b->map_fd < 0;
+}
 
 enum fault_state { FAULT_UNKNOWN, FAULT_NONE, FAULT_BUNDLE };
 
@@ -70,6 +78,7 @@ int backing_get_or_make(struct content *ct, struct backing **ret,
 			struct error **errp);
 /* The bytes of a content of one chunk, whole, until it is sealed. */
 void backing_adopt(struct content *ct, struct staged **take_s);
+struct backing *backing_ref(struct backing *b);
 void backing_unref(struct backing *b);
 static inline void backing_unrefp(struct backing **b)
 {
@@ -87,6 +96,8 @@ void backing_unlist_locked(struct cache *c, struct content *ct)
 /* partial.c: -ENOENT when there is none, or it was damaged and is gone. */
 int partial_open(struct content *ct, struct backing *ret);
 int partial_make(struct content *ct, struct backing *ret);
+/* A content of one chunk: the whole file, not sealed yet. */
+int partial_open_single(struct content *ct, struct backing *ret);
 /* Delete a partial, so that other processes see it. */
 void partial_discard(struct content *ct, const struct backing *b);
 /* Remove the names that a killed sealer left. */
@@ -103,6 +114,9 @@ void gate_leave(struct content *ct);
 /* -EAGAIN when someone else seals. Waits for writers, for a bounded time. */
 int gate_close(struct content *ct);
 void gate_open(struct content *ct);
+
+/* batch.c: seal @b, which is whole and right, with others. */
+int batch_add(struct content *ct, struct backing *b);
 
 /* fault.c: bundles whose chunk list contradicts their digest. */
 bool fault_known(struct content *ct);

@@ -70,7 +70,7 @@ void fault_remember(struct content *ct)
 	atomic_store_explicit(&ct->fault, FAULT_BUNDLE, memory_order_relaxed);
 	fault_fill(&f, ct);
 	/* Not written: it is found out again, by another hash. */
-	if (shard_make(ct->c, ROOM_PARTIAL, name.str) == 0)
+	if (shard_make(ct->c, ROOM_PARTIAL, name.str) >= 0)
 		(void)io_write_file_atomic(ct->c->room[ROOM_PARTIAL], name.str,
 					   &f, sizeof(f), 0600);
 }

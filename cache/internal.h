@@ -34,6 +34,9 @@ enum cache_room {
 };
 
 struct content;
+struct batch;
+
+#define BATCH_MAX 64
 
 /* Contents that hold descriptors, in the order they got them. */
 struct content_list {
@@ -62,6 +65,10 @@ struct cache {
 	struct cond claim_released;
 	struct map contents; /* (digest, key, list) → struct content */
 	struct content_list open_contents;
+	struct batch *batch;    /* small contents that wait for their names */
+	struct batch *flushing; /* those that are getting them */
+	unsigned batch_max;
+	struct cond batch_flushed;
 	struct map no_reflink; /* st_dev of targets that refused one */
 };
 
@@ -70,7 +77,7 @@ struct shard_name {
 	char str[2 + 1 + DIGEST_HEX_LEN + 1];
 };
 struct shard_name shard_name(const struct digest *d);
-/* Make the "ab" of @name in @room; fsynced when it is new. */
+/* Make the "ab" of @name in @room: 1 it is new, 0 it was there, -errno. */
 int shard_make(struct cache *c, enum cache_room room, const char *name);
 
 #define RANDOM_NAME_SIZE 17
@@ -98,6 +105,11 @@ int hash_file(int fd, uint64_t size, hash_each_fn *each, void *ctx,
  * -ENOENT. */
 int blob_open_raw(struct cache *c, const struct digest *d, uint64_t size,
 		  struct stat *ret_st);
+/* The name alone. */
+bool blob_has_name(struct cache *c, const struct digest *d, uint64_t size);
+/* As blob_open_raw(), and small contents that wait for their name get it. */
+int blob_open_named(struct cache *c, const struct digest *d, uint64_t size,
+		    struct stat *ret_st);
 /* Hash @fd and record its stat; other bytes are quarantined: -ENOENT. */
 int blob_rehash(struct cache *c, const struct digest *d, int fd, uint64_t size);
 /*
@@ -113,16 +125,35 @@ int blob_flush(int fd);
  */
 int blob_publish(struct cache *c, int fd, enum cache_room room,
 		 const char *name, const struct digest *d, struct error **errp);
+/*
+ * The second step in parts: the name (1: in a new folder); its flush, the new
+ * folder's too when @new_shard; what the index keeps.
+ */
+int blob_name(struct cache *c, int fd, enum cache_room room, const char *name,
+	      const struct digest *d);
+int blob_sync_name(struct cache *c, const struct digest *d, bool new_shard);
+void blob_record(struct cache *c, int fd, const struct digest *d);
+/* Another name for the file that @fd is. -EEXIST: never replaces. */
+int link_fd(int fd, int dirfd, const char *name);
 
 /*
  * staged.c
  */
 int staged_fd(const struct staged *s);
+/* In tmp/; NULL when it has none. */
+const char *staged_name(const struct staged *s);
 /* The bytes of a content that was hashed already: no second hash. */
 int staged_write_unhashed(struct staged *s, const void *buf, size_t n,
 			  struct error **errp);
 int staged_publish(struct staged *s, const struct digest *d,
 		   struct error **errp);
+
+/*
+ * batch.c: small contents get their final names together. Hold no lock.
+ */
+bool batch_has(struct cache *c, const struct digest *d);
+/* All that wait, those that another thread is at included. */
+int batch_flush(struct cache *c);
 
 /*
  * statindex.c: the stat of each sealed blob when it was last hashed.

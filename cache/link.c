@@ -314,7 +314,7 @@ int cache_link_out(struct cache *c, const struct link_request *rq, int dirfd,
 	struct target t = {.dirfd = dirfd, .name = name};
 	enum link_how done = LINK_AUTO;
 	struct stat st;
-	cleanup_fd int blob = blob_open_raw(c, rq->digest, rq->size, &st);
+	cleanup_fd int blob = blob_open_named(c, rq->digest, rq->size, &st);
 	int r = blob;
 
 	if (blob >= 0)

@@ -258,6 +258,24 @@ int partial_open(struct content *ct, struct backing *ret)
 	return r;
 }
 
+int partial_open_single(struct content *ct, struct backing *ret)
+{
+	struct partial_name name = partial_name(ct, ".part");
+	int dirfd = ct->c->room[ROOM_PARTIAL];
+	struct stat st;
+
+	ret->fd = openat(dirfd, name.str,
+			 O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (ret->fd < 0 && errno != ELOOP)
+		return -errno;
+	if (ret->fd >= 0 && fstat(ret->fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    (uint64_t)st.st_size == ct->size)
+		return 0;
+	closep(&ret->fd);
+	remove_odd(ct);
+	return -ENOENT;
+}
+
 static int part_make(struct content *ct, struct stat *ret_st)
 {
 	cleanup_fd int fd = open_name(ct, ".part", O_CREAT);
@@ -323,7 +341,7 @@ static int make_pair(struct content *ct)
 int partial_make(struct content *ct, struct backing *ret)
 {
 	struct partial_name name = partial_name(ct, ".part");
-	int r = shard_make(ct->c, ROOM_PARTIAL, name.str);
+	int r = MIN(shard_make(ct->c, ROOM_PARTIAL, name.str), 0);
 
 	/* Another process may delete a damaged one at the same time. */
 	for (int tries = 0; r == 0 && tries < 3; tries++) {

@@ -131,21 +131,36 @@ static int seal_partial(struct content *ct, struct backing *b,
 	return r;
 }
 
+/* Bytes that we did not write ourselves are looked at first. */
+static int check_single(struct content *ct, struct backing *b)
+{
+	cleanup_free unsigned char *buf = NULL;
+	ssize_t n;
+
+	if (b->staged)
+		return 0;
+	buf = xmalloc(CHUNK_SIZE);
+	n = io_pread_full(b->fd, buf, (size_t)ct->size, 0);
+	if (n >= 0 && chunk_is(ct, 0, buf, (size_t)n))
+		return 0;
+	partial_discard(ct, b);
+	backing_forget(ct, b);
+	return -EAGAIN;
+}
+
 static int seal_single(struct content *ct, struct backing *b,
 		       struct error **errp)
 {
-	int r = gate_close(ct);
+	int r;
 
-	if (r < 0)
-		return seal_error(ct, r, errp);
-	/* Another thread may have sealed the same file while we waited. */
-	r = cache_blob_exists(ct->c, &ct->digest, ct->size)
-		    ? 0
-		    : staged_publish(b->staged, &ct->digest, errp);
-	gate_open(ct);
-	/* After an error too: a flush that failed is not tried again. */
-	backing_forget(ct, b);
-	return r;
+	if (atomic_load(&b->done)) {
+		backing_forget(ct, b);
+		return -ESTALE;
+	}
+	r = check_single(ct, b);
+	if (r == 0)
+		r = batch_add(ct, b);
+	return r < 0 ? seal_error(ct, r, errp) : 0;
 }
 
 static int seal_nothing(struct content *ct, struct error **errp)
@@ -168,7 +183,7 @@ static int seal_once(struct content *ct, struct error **errp)
 		return seal_error(ct, r, errp);
 	if (b->sealed)
 		return 0;
-	if (b->staged)
+	if (backing_whole(b))
 		return seal_single(ct, b, errp);
 	if (chunk_map_get_state(b->map_fd) != MAP_LIVE) {
 		backing_forget(ct, b);
@@ -218,8 +233,10 @@ int content_sync(struct content *ct, struct error **errp)
 
 	if (r == -ENOENT)
 		return 0;
-	if (r == 0 && !b->sealed && !b->staged)
+	if (r == 0 && !backing_whole(b))
 		r = sync_partial(ct, b);
+	if (r == 0 && atomic_load(&b->queued) && !atomic_load(&b->done))
+		r = batch_flush(ct->c);
 	if (r < 0)
 		return error_set_errno(errp, -r, "cannot flush '%s'",
 				       digest_to_hex(&ct->digest).str);

@@ -59,6 +59,11 @@ int staged_fd(const struct staged *s)
 	return s->fd;
 }
 
+const char *staged_name(const struct staged *s)
+{
+	return s->name;
+}
+
 int staged_write_unhashed(struct staged *s, const void *buf, size_t n,
 			  struct error **errp)
 {

@@ -248,6 +248,33 @@ static int verify_map(struct verify *v, const char *name,
 	return r == -ENOENT || r == -EACCES ? 0 : r;
 }
 
+static bool has_map(struct verify *v, const char *part_name)
+{
+	cleanup_free char *map = sibling(part_name, ".map");
+
+	return faccessat(v->c->room[ROOM_PARTIAL], map, F_OK,
+			 AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* A source of one chunk that waits to be sealed. */
+static bool is_whole(struct verify *v, const char *name,
+		     const struct partial_id *id)
+{
+	cleanup_free char *buf = NULL;
+	struct digest got;
+	size_t len = 0;
+
+	if (io_read_file(v->c->room[ROOM_PARTIAL], name, CHUNK_SIZE, &buf,
+			 &len) < 0)
+		return false;
+	got = digest_of_buf(buf, len);
+	if (!digest_equal(&got, &id->digest))
+		return false;
+	v->report->partials++;
+	v->report->chunks++;
+	return true;
+}
+
 static int verify_partial(void *ctx, const char *name, const char *base,
 			  const struct stat *st)
 {
@@ -260,16 +287,11 @@ static int verify_partial(void *ctx, const char *name, const char *base,
 		return verify_map(v, name, &id);
 	if (!strcmp(id.suffix, ".bad")) /* to be found out again */
 		unlinkat(v->c->room[ROOM_PARTIAL], name, 0);
-	if (!strcmp(id.suffix, ".part") &&
+	if (!strcmp(id.suffix, ".part") && !has_map(v, name) &&
+	    !is_whole(v, name, &id) &&
 	    time_wall_s() - st->st_mtime > ORPHAN_AGE_S) {
-		cleanup_free char *map = sibling(name, ".map");
-
-		if (faccessat(v->c->room[ROOM_PARTIAL], map, F_OK,
-			      AT_SYMLINK_NOFOLLOW) < 0 &&
-		    errno == ENOENT) {
-			unlinkat(v->c->room[ROOM_PARTIAL], name, 0);
-			v->report->removed_partials++;
-		}
+		unlinkat(v->c->room[ROOM_PARTIAL], name, 0);
+		v->report->removed_partials++;
 	}
 	return 0;
 }

@@ -128,6 +128,8 @@ int seal_all(struct fixture *f, const struct source *s)
 	if (r == 0)
 		r = content_seal(ct, NULL);
 	content_close(ct);
+	if (r == 0)
+		r = cache_sync(f->c, NULL);
 	return r;
 }
 

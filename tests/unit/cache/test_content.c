@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache/internal.h"
 #include "fixture.h"
 
 #define BIG (3u * CHUNK_SIZE + 12345)
@@ -118,6 +119,8 @@ static void seals(uint64_t size)
 	ct = content_of(&f, &s);
 	cr_assert(eq(int, put_all(ct, &s), 0));
 	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	cr_expect(eq(u32, content_have(ct), s.n));
+	cr_assert(eq(int, cache_sync(f.c, NULL), 0));
 	cr_expect(content_sealed(ct));
 	cr_expect(eq(u32, content_have(ct), s.n));
 	for (uint32_t i = 0; i < s.n; i++)
@@ -149,6 +152,123 @@ Test(content, seals_a_source_of_one_chunk)
 {
 	seals(CHUNK_SIZE);
 	seals(1);
+}
+
+Test(content, of_one_chunk_is_seen_by_others_before_it_is_sealed)
+{
+	cleanup_source struct source s;
+	struct cache *other = NULL;
+	struct content *a, *b = NULL;
+
+	source_init(&s, 5000, 1);
+	cr_assert(eq(int, cache_open(cache_path(f.c), &other, NULL), 0));
+	a = content_of(&f, &s);
+	cr_assert(eq(int, content_open(other, &s.spec, &b, NULL), 0));
+	cr_assert(eq(int, put_chunk(a, &s, 0), 0));
+	cr_expect(eq(int, content_claim(b, 0, 1, 0), 1), "no second fetch");
+	cr_expect(eq(int, read_back(b, &s, 0), 0));
+	cr_expect(eq(int, content_seal(b, NULL), 0));
+	cr_expect(eq(int, content_seal(a, NULL), 0));
+	cr_expect(not(content_sealed(a)));
+	cr_expect(eq(u32, count_files(&f, "blobs"), 0));
+	cr_expect(eq(int, cache_sync(other, NULL), 0));
+	cr_expect(eq(int, cache_sync(f.c, NULL), 0));
+	cr_expect(content_sealed(a));
+	cr_expect(content_sealed(b));
+	cr_expect(eq(u32, count_files(&f, "blobs"), 1));
+	cr_expect(eq(u32, count_files(&f, "partial"), 0));
+	content_close(a);
+	content_close(b);
+	cache_close(other);
+}
+
+Test(content, of_one_chunk_gets_its_name_when_it_is_looked_for)
+{
+	cleanup_source struct source s;
+	struct content *ct;
+	int fd;
+
+	source_init(&s, 5000, 1);
+	ct = content_of(&f, &s);
+	cr_assert(eq(int, put_chunk(ct, &s, 0), 0));
+	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	content_close(ct);
+	cr_expect(cache_blob_exists(f.c, &s.spec.digest, 5000));
+	fd = cache_blob_open(f.c, &s.spec.digest, 5000, NULL);
+	cr_expect(ge(int, fd, 0));
+	closep(&fd);
+	cr_expect(eq(u32, count_files(&f, "partial"), 0));
+}
+
+Test(content, of_one_chunk_outlives_a_kill_before_it_was_sealed)
+{
+	cleanup_source struct source s;
+	struct content *ct;
+
+	source_init(&s, 5000, 1);
+	ct = content_of(&f, &s);
+	cr_assert(eq(int, put_chunk(ct, &s, 0), 0));
+	content_close(ct);
+	fixture_reopen(&f);
+	ct = content_of(&f, &s);
+	cr_expect(content_has(ct, 0));
+	cr_expect(eq(int, read_back(ct, &s, 0), 0));
+	cr_expect(eq(int, content_seal(ct, NULL), 0));
+	cr_expect(eq(int, content_sync(ct, NULL), 0));
+	cr_expect(content_sealed(ct));
+	content_close(ct);
+	cr_expect(eq(u32, count_files(&f, "partial"), 0));
+}
+
+Test(content, of_one_chunk_that_a_power_cut_damaged_is_fetched_again)
+{
+	cleanup_source struct source s;
+	cleanup_free char *part = NULL;
+	struct content *ct;
+
+	source_init(&s, 5000, 1);
+	for (int i = 0; i < 2; i++) {
+		ct = content_of(&f, &s);
+		cr_assert(eq(int, put_chunk(ct, &s, 0), 0));
+		content_close(ct);
+		free(part);
+		part = partial_path(&f, ".part");
+		flip_byte(part, 77);
+		ct = content_of(&f, &s);
+		if (i == 0)
+			cr_expect(eq(int, read_back(ct, &s, 0), -ENOENT));
+		else
+			cr_expect(eq(int, content_seal(ct, NULL), -EAGAIN));
+		cr_expect(not(content_has(ct, 0)));
+		content_close(ct);
+	}
+	cr_expect(eq(u32, count_files(&f, "blobs"), 0));
+	cr_expect(eq(int, seal_all(&f, &s), 0));
+}
+
+Test(content, of_one_chunk_is_sealed_with_many_others)
+{
+	enum { N = 200 };
+	struct source s[N];
+	struct content *ct[N];
+
+	for (unsigned i = 0; i < N; i++) {
+		source_init(&s[i], 100 + i, i);
+		ct[i] = content_of(&f, &s[i]);
+		cr_assert(eq(int, put_chunk(ct[i], &s[i], 0), 0));
+		cr_assert(eq(int, content_seal(ct[i], NULL), 0));
+	}
+	cr_expect(ge(u32, count_files(&f, "blobs"), N - BATCH_MAX));
+	cr_assert(eq(int, cache_sync(f.c, NULL), 0));
+	cr_expect(eq(u32, count_files(&f, "blobs"), N));
+	cr_expect(eq(u32, count_files(&f, "index"), N));
+	cr_expect(eq(u32, count_files(&f, "partial"), 0));
+	for (unsigned i = 0; i < N; i++) {
+		cr_expect(eq(int, read_back(ct[i], &s[i], 0), 0));
+		cr_expect(content_sealed(ct[i]));
+		content_close(ct[i]);
+		source_release(&s[i]);
+	}
 }
 
 Test(content, seals_an_empty_source)

@@ -41,6 +41,7 @@ static void completes(const struct source *s)
 	cr_expect(eq(int, put_all(ct, s), 0));
 	cr_expect(eq(u32, content_have(ct), s->n));
 	cr_expect(eq(int, content_seal(ct, NULL), 0));
+	cr_expect(eq(int, cache_sync(f.c, NULL), 0));
 	for (uint32_t i = 0; i < s->n; i++)
 		cr_expect(eq(int, read_back(ct, s, i), 0));
 	cr_expect(content_sealed(ct));
