@@ -228,7 +228,7 @@ unsigned count_files(struct fixture *f, const char *folder)
 void flip_byte(const char *path, long off)
 {
 	struct stat st;
-	unsigned char b;
+	unsigned char b = 0;
 	int fd;
 
 	must(stat(path, &st) == 0 && chmod(path, 0600) == 0, path);
