@@ -191,15 +191,12 @@ struct fetcher {
 		failed, in_flight;
 };
 
-#define FETCH_LOCKED REQUIRES(f->lock)
-
-static inline void fetcher_lock(struct fetcher *f) NO_LOCK_ANALYSIS;
-static inline void fetcher_lock(struct fetcher *f)
+static inline void fetcher_lock(struct fetcher *f) ACQUIRES(f->lock)
 {
 	mutex_lock(&f->lock);
 }
 /* Unlock, then call what was told and destroy what is dead. */
-void fetcher_unlock(struct fetcher *f);
+void fetcher_unlock(struct fetcher *f) RELEASES(f->lock);
 
 /* fetch_source.c; all of these under the lock unless said. */
 struct fetch_source *fetch_source_ref_locked(struct fetch_source *s);

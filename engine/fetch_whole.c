@@ -169,6 +169,9 @@ static void item_drop(struct fetch_whole_item *it)
 
 static int bounded_wait(struct fetcher *f, struct fetch_whole *wh,
 			const struct op *op, struct error **errp)
+	REQUIRES(f->lock);
+static int bounded_wait(struct fetcher *f, struct fetch_whole *wh,
+			const struct op *op, struct error **errp)
 {
 	while (wh->pending && !wh->result) {
 		int64_t now = time_mono_ns();
