@@ -28,7 +28,7 @@ struct materialize_result {
 	uint64_t n_conflicts;
 };
 void materialize_result_release(struct materialize_result *r);
-#define cleanup_materialize_result                                             \
+#define cleanup_materialize_result \
 	__attribute__((cleanup(materialize_result_release)))
 
 /* Conflicts without overwrite: -EEXIST, kind ERROR_CONFLICT, nothing was

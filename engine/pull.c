@@ -1,0 +1,194 @@
+#include "engine/pull.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/thread.h"
+#include "engine/glob.h"
+#include "engine/source_set.h"
+
+/*
+ * Which sources.
+ */
+
+struct select {
+	struct role_view *v;
+	struct glob *glob; /* NULL: all */
+	bool externals;
+	struct source_set *set;
+	struct pull_result *out;
+};
+
+static int select_node(void *ctx, uint32_t node, const struct tree_node *n,
+		       const char *path, struct error **errp)
+{
+	struct select *s = ctx;
+	struct tree_source src;
+	int r;
+
+	if (n->kind != TREE_FILE ||
+	    (s->glob && !glob_match(s->glob, path, strlen(path))))
+		return 0;
+	if (n->source != TREE_NONE) {
+		r = tree_source(s->v->tree, n->source, &src, errp);
+		if (r < 0)
+			return r;
+		if (src.kind == TREE_SOURCE_EXTERNAL && !s->externals)
+			return 0;
+		r = source_set_add(s->set, n->source, errp);
+		if (r < 0)
+			return r;
+	}
+	s->out->files++;
+	s->out->bytes += n->size;
+	return 0;
+}
+
+/*
+ * layers/<hex>/ in the cache: the layer's big files as symlinks.
+ */
+
+struct layer_fill {
+	struct tree *tree;
+	int dirfd;
+	const char *to_blobs;
+};
+
+static bool own_blob(const struct tree *t, const struct tree_node *n)
+{
+	struct tree_source src;
+
+	return n->kind == TREE_FILE && n->source != TREE_NONE &&
+	       tree_source(t, n->source, &src, NULL) >= 0 &&
+	       (src.kind == TREE_SOURCE_BLOB || src.kind == TREE_SOURCE_RUN);
+}
+
+static int link_file(struct layer_fill *lf, const struct tree_node *n,
+		     const char *path)
+{
+	struct digest_hex hex = digest_to_hex(n->digest);
+	const char *name = strrchr(path, '/');
+	cleanup_free char *dir =
+		xstrndup(path, name ? (size_t)(name - path) : 0);
+	cleanup_strbuf struct strbuf to = STRBUF_INIT;
+	cleanup_fd int fd = -1;
+	int r;
+
+	name = name ? name + 1 : path;
+	for (const char *p = dir; *p; p++)
+		if (*p == '/')
+			strbuf_adds(&to, "../");
+	if (*dir)
+		strbuf_adds(&to, "../");
+	strbuf_addf(&to, "%ssha256/%.2s/%s", lf->to_blobs, hex.str, hex.str);
+	r = *dir ? io_mkdirs_beneath(lf->dirfd, dir, 0755) : 0;
+	if (r < 0)
+		return r;
+	fd = io_open_beneath(lf->dirfd, *dir ? dir : ".", O_PATH | O_DIRECTORY,
+			     0);
+	if (fd < 0)
+		return fd;
+	return symlinkat(strbuf_str(&to), fd, name) < 0 ? -errno : 0;
+}
+
+static int link_node(void *ctx, uint32_t node, const struct tree_node *n,
+		     const char *path, struct error **errp)
+{
+	struct layer_fill *lf = ctx;
+	int r;
+
+	if (!own_blob(lf->tree, n))
+		return 0;
+	r = link_file(lf, n, path);
+	return r < 0 ? error_set_errno(errp, -r, "linking '%s'", path) : 0;
+}
+
+static int fill_layer(void *ctx, int dirfd, const char *to_blobs,
+		      struct error **errp)
+{
+	struct layer_fill *lf = ctx;
+
+	lf->dirfd = dirfd;
+	lf->to_blobs = to_blobs;
+	return tree_walk(lf->tree, TREE_ROOT, link_node, lf, errp);
+}
+
+static int build_layer(struct role_view *v, struct cache *c, uint32_t layer,
+		       const struct op *op, struct error **errp)
+{
+	struct bundle *b = v->bundle;
+	cleanup_tree struct tree *t = NULL;
+	struct layer_fill lf = {0};
+	int r = bundle_layer_tree(b, layer, op, &t, errp);
+
+	if (r < 0)
+		return r;
+	lf.tree = t;
+	return cache_layer_build(c, &b->root.layers[layer].tree.digest,
+				 fill_layer, &lf, errp);
+}
+
+static int record(struct role_view *v, const struct op *op, struct error **errp)
+{
+	const struct root_role *role = v->role;
+	struct bundle *b = v->bundle;
+	cleanup_free struct digest *trees =
+		xcalloc(role->n_layers + 1, sizeof(*trees));
+	struct cache *c;
+	int r = session_cache(b->session, &c, errp);
+
+	for (size_t i = 0; i < role->n_layers && r >= 0; i++) {
+		trees[i] = b->root.layers[role->layers[i]].tree.digest;
+		r = build_layer(v, c, role->layers[i], op, errp);
+	}
+	if (r < 0)
+		return r;
+	return cache_bundle_record(c, &b->digest, &b->root_digest, trees,
+				   role->n_layers, errp);
+}
+
+static int fetch_selected(struct select *s, int show_progress,
+			  const struct op *op, struct error **errp)
+{
+	int r = tree_walk(s->v->tree, TREE_ROOT, select_node, s, errp);
+
+	if (r < 0)
+		return r;
+	return source_set_fetch(s->set, "pulling", show_progress,
+				&s->out->bytes_network, op, errp);
+}
+
+int pull(struct role_view *v, const char *glob, bool externals,
+	 int show_progress, struct pull_result *ret, const struct op *op,
+	 struct error **errp)
+{
+	struct pull_result out = {0};
+	cleanup_source_set struct source_set *set = source_set_new(v);
+	cleanup_glob struct glob *g = NULL;
+	struct select s = {
+		.v = v, .externals = externals, .set = set, .out = &out};
+	int r = 0;
+
+	if (glob)
+		r = glob_compile(glob, &g, errp);
+	s.glob = g;
+	if (r >= 0)
+		r = fetch_selected(&s, show_progress, op, errp);
+	if (r < 0)
+		return r;
+	if (glob && !out.files)
+		return error_set_kind(errp, ERROR_NOT_FOUND, ENOENT,
+				      "no file of role '%s' matches '%s'",
+				      v->role->name, glob);
+	/* A layer's folder promises all its big files. */
+	if (!glob)
+		r = record(v, op, errp);
+	if (r >= 0)
+		*ret = out;
+	return r;
+}

@@ -1,0 +1,159 @@
+#include "engine/source_set.h"
+
+#include <assert.h>
+
+#include "base/lock.h"
+#include "base/map.h"
+#include "base/progress.h"
+#include "base/thread.h"
+
+#define LOOK_NS (100 * NS_PER_MS)
+
+struct source_set {
+	struct role_view *v;
+	struct map by_index; /* index → its place in the arrays, plus one */
+	struct fetch_source **sources;
+	uint32_t *indices;
+	size_t n, cap, cap_indices;
+};
+
+struct source_set *source_set_new(struct role_view *v)
+{
+	struct source_set *s = xcalloc(1, sizeof(*s));
+
+	s->v = v;
+	return s;
+}
+
+void source_set_free(struct source_set *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		fetch_source_close(s->sources[i]);
+	free(s->sources);
+	free(s->indices);
+	map_release(&s->by_index);
+	free(s);
+}
+
+int source_set_add(struct source_set *s, uint32_t index, struct error **errp)
+{
+	struct fetch_source *src;
+	size_t n = s->n;
+	int r;
+
+	if (map_get(&s->by_index, &index, sizeof(index)))
+		return 0;
+	r = bundle_source(s->v->bundle, s->v->tree, index, &src, errp);
+	if (r < 0)
+		return r;
+	ARRAY_GROW(s->sources, n, s->cap);
+	ARRAY_GROW(s->indices, n, s->cap_indices);
+	s->sources[n] = src;
+	s->indices[n] = index;
+	s->n = n + 1;
+	map_put(&s->by_index, &index, sizeof(index), (void *)(uintptr_t)s->n);
+	return 0;
+}
+
+struct fetch_source *source_set_get(const struct source_set *s, uint32_t index)
+{
+	uintptr_t at = (uintptr_t)map_get(&s->by_index, &index, sizeof(index));
+
+	assert(at);
+	return s->sources[at - 1];
+}
+
+size_t source_set_count(const struct source_set *s)
+{
+	return s->n;
+}
+
+uint32_t source_set_index(const struct source_set *s, size_t i)
+{
+	return s->indices[i];
+}
+
+uint64_t source_set_missing(const struct source_set *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		struct content *ct = fetch_source_content(s->sources[i]);
+
+		if (!content_sealed(ct) &&
+		    __builtin_add_overflow(sum, content_size(ct), &sum))
+			return UINT64_MAX;
+	}
+	return sum;
+}
+
+/* A thread that moves what the network brought to the progress line. */
+struct watch {
+	struct fetcher *f;
+	struct progress *progress;
+	struct mutex lock;
+	struct cond cond;
+	bool ended;
+};
+
+static void *watch_thread(void *arg)
+{
+	struct watch *w = arg;
+	struct fetch_stats st;
+	uint64_t seen;
+
+	fetcher_stats(w->f, &st);
+	seen = st.bytes_network;
+	mutex_lock(&w->lock);
+	while (!w->ended) {
+		cond_wait_until(&w->cond, &w->lock, time_mono_ns() + LOOK_NS);
+		mutex_unlock(&w->lock);
+		fetcher_stats(w->f, &st);
+		progress_add(w->progress, 0, st.bytes_network - seen);
+		seen = st.bytes_network;
+		mutex_lock(&w->lock);
+	}
+	mutex_unlock(&w->lock);
+	return NULL;
+}
+
+static int fetch_watched(struct source_set *s, struct watch *w,
+			 const struct op *op, struct error **errp)
+{
+	pthread_t thread;
+	bool watched = thread_start(&thread, "progress", watch_thread, w) >= 0;
+	int r = fetch_whole(w->f, s->sources, s->n, op, errp);
+
+	mutex_lock(&w->lock);
+	w->ended = true;
+	cond_signal(&w->cond);
+	mutex_unlock(&w->lock);
+	if (watched)
+		pthread_join(thread, NULL);
+	return r;
+}
+
+int source_set_fetch(struct source_set *s, const char *verb, int show_progress,
+		     uint64_t *ret_bytes_network, const struct op *op,
+		     struct error **errp)
+{
+	struct fetch_stats before, after;
+	struct watch w = {0};
+	int r = session_fetcher(s->v->bundle->session, &w.f, errp);
+
+	if (r < 0)
+		return r;
+	fetcher_stats(w.f, &before);
+	mutex_init(&w.lock, LOCK_EACH);
+	cond_init(&w.cond);
+	w.progress = progress_new(verb, show_progress);
+	progress_total(w.progress, 0, source_set_missing(s));
+	r = show_progress ? fetch_watched(s, &w, op, errp)
+			  : fetch_whole(w.f, s->sources, s->n, op, errp);
+	progress_free(w.progress);
+	cond_destroy(&w.cond);
+	mutex_destroy(&w.lock);
+	fetcher_stats(w.f, &after);
+	*ret_bytes_network = after.bytes_network - before.bytes_network;
+	return r;
+}

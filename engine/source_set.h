@@ -1,0 +1,40 @@
+/*
+ * The sources that some files of a role need, each opened once, and bringing
+ * them all into the cache.
+ *
+ * Threads: one.
+ */
+#ifndef ENGINE_SOURCE_SET_H
+#define ENGINE_SOURCE_SET_H
+
+#include "engine/bundle.h"
+
+struct source_set;
+
+/* @v outlives it. */
+struct source_set *source_set_new(struct role_view *v);
+void source_set_free(struct source_set *s);
+static inline void source_set_freep(struct source_set **s)
+{
+	if (*s)
+		source_set_free(*s);
+	*s = 0;
+}
+#define cleanup_source_set __attribute__((cleanup(source_set_freep)))
+
+/* Source @index of the role's tree; twice is fine. */
+int source_set_add(struct source_set *s, uint32_t index, struct error **errp);
+/* One that was added. */
+struct fetch_source *source_set_get(const struct source_set *s, uint32_t index);
+/* In the order in which they were added. */
+size_t source_set_count(const struct source_set *s);
+uint32_t source_set_index(const struct source_set *s, size_t i);
+/* Bytes of the sources that are not sealed in the cache. */
+uint64_t source_set_missing(const struct source_set *s);
+
+/* fetch_whole() of all, with a line of progress. */
+int source_set_fetch(struct source_set *s, const char *verb, int show_progress,
+		     uint64_t *ret_bytes_network, const struct op *op,
+		     struct error **errp);
+
+#endif

@@ -1,0 +1,275 @@
+#include "engine/verify.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/thread.h"
+#include "engine/verify_internal.h"
+
+static void finding(struct verify *v, uint64_t *counter, const char *fmt,
+		    va_list ap)
+{
+	cleanup_free char *line = xvasprintf(fmt, ap);
+
+	mutex_lock(&v->lock);
+	(*counter)++;
+	if (v->report)
+		v->report(v->ctx, line);
+	mutex_unlock(&v->lock);
+}
+
+void verify_damaged(struct verify *v, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	finding(v, &v->out->damaged, fmt, ap);
+	va_end(ap);
+}
+
+void verify_unchecked(struct verify *v, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	finding(v, &v->out->unchecked, fmt, ap);
+	va_end(ap);
+}
+
+void verify_failed(struct verify *v, int r, const struct error *err,
+		   const char *what)
+{
+	const char *why = err ? err->message : "failed";
+
+	if (r == -ENOENT)
+		verify_damaged(v, "%s: missing", what);
+	else if (r == -EBADMSG || r == -ESTALE || r == -EINVAL)
+		verify_damaged(v, "%s: %s", what, why);
+	else
+		verify_unchecked(v, "%s: not checked: %s", what, why);
+}
+
+static int hash_write(struct sink *sink, const void *buf, size_t n,
+		      struct error **errp)
+{
+	struct verify_sink *s = (struct verify_sink *)sink;
+
+	(void)errp;
+	hasher_update(s->hasher, buf, n);
+	s->bytes += n;
+	progress_add(s->progress, 0, n);
+	return 0;
+}
+
+void verify_sink_init(struct verify_sink *s, struct progress *p)
+{
+	*s = (struct verify_sink){
+		.sink.write = hash_write,
+		.hasher = hasher_new(),
+		.progress = p,
+	};
+}
+
+struct digest verify_sink_final(struct verify_sink *s)
+{
+	struct digest d = hasher_final(s->hasher);
+
+	hasher_freep(&s->hasher);
+	return d;
+}
+
+/*
+ * Blobs.
+ */
+
+static char *describe(const struct descriptor *d)
+{
+	const char *title = descriptor_annotation(d, ANNOTATION_TITLE);
+
+	return title ? xasprintf("blob '%s' ('%s')",
+				 digest_to_str(&d->digest).str, title)
+		     : xasprintf("blob '%s'", digest_to_str(&d->digest).str);
+}
+
+/* 1: right; 0: wrong; or what reading failed with. */
+static int hash_blob(struct verify *v, const struct descriptor *d,
+		     struct error **errp)
+{
+	struct registry *reg = v->b->registry;
+	struct verify_sink s;
+	struct digest got;
+	int r;
+
+	verify_sink_init(&s, v->progress);
+	r = reg->ops->read_blob(reg, v->b->remote.repo, &d->digest, d->size, 0,
+				d->size, &s.sink, v->op, errp);
+	got = verify_sink_final(&s);
+	if (r < 0)
+		return r;
+	return s.bytes == d->size && digest_equal(&got, &d->digest);
+}
+
+/* Wrong bytes may be the way's fault: they are asked for once more. */
+static void deep_blob(struct verify *v, const struct descriptor *d,
+		      const char *what)
+{
+	int r = 0;
+
+	for (int tries = 0; tries < 2 && r == 0; tries++) {
+		cleanup_error struct error *err = NULL;
+
+		r = hash_blob(v, d, &err);
+		if (r < 0)
+			verify_failed(v, r, err, what);
+	}
+	if (r == 0)
+		verify_damaged(v, "%s: its bytes are not what its digest says",
+			       what);
+}
+
+static void check_blob(struct verify *v, const struct descriptor *d)
+{
+	struct registry *reg = v->b->registry;
+	cleanup_free char *what = describe(d);
+	cleanup_error struct error *err = NULL;
+	uint64_t size = 0;
+	int r = reg->ops->has_blob(reg, v->b->remote.repo, &d->digest, &size,
+				   v->op, &err);
+
+	if (r < 0)
+		verify_failed(v, r, err, what);
+	else if (r == 0)
+		verify_damaged(v, "%s: missing", what);
+	else if (size != d->size)
+		verify_damaged(v, "%s: has %" PRIu64 " bytes, not %" PRIu64,
+			       what, size, d->size);
+	else if (v->deep && d->size)
+		deep_blob(v, d, what);
+}
+
+static void count_blob(struct verify *v, uint64_t size)
+{
+	mutex_lock(&v->lock);
+	v->out->blobs++;
+	v->out->bytes += size;
+	mutex_unlock(&v->lock);
+	progress_add(v->progress, 1, 0);
+}
+
+static int check_one(void *ctx, size_t i, struct error **errp)
+{
+	struct verify *v = ctx;
+	const struct manifest *m = &v->b->manifest;
+	const struct descriptor *d = i ? &m->layers[i - 1] : &m->config;
+
+	if (op_cancelled(v->op))
+		return error_set(errp, ECANCELED, "cancelled");
+	check_blob(v, d);
+	count_blob(v, d->size);
+	return 0;
+}
+
+/* The registry's own copy, not the cache's. */
+static void check_manifest(struct verify *v)
+{
+	struct registry *reg = v->b->registry;
+	cleanup_manifest_bytes struct manifest_bytes m = {0};
+	cleanup_error struct error *err = NULL;
+	int r = reg->ops->get_manifest(reg, v->b->remote.repo, &v->b->digest,
+				       &m, v->op, &err);
+	struct digest got;
+
+	if (r < 0) {
+		verify_failed(v, r, err, "manifest");
+		return;
+	}
+	got = digest_of_buf(m.buf, m.len);
+	if (!digest_equal(&got, &v->b->digest))
+		verify_damaged(v, "manifest: its bytes are not what its digest "
+				  "says");
+	count_blob(v, m.len);
+}
+
+static int check_registry(struct verify *v, struct error **errp)
+{
+	if (!v->b->registry) {
+		verify_unchecked(v, "registry: not checked: offline");
+		return 0;
+	}
+	check_manifest(v);
+	return pool_for_each(v->pool, v->b->manifest.n_layers + 1, check_one, v,
+			     errp);
+}
+
+static int run(struct verify *v, struct error **errp)
+{
+	int r = check_registry(v, errp);
+
+	if (r >= 0)
+		r = verify_trees(v, errp);
+	if (r >= 0)
+		r = verify_externals(v, errp);
+	return r;
+}
+
+static int verdict(const struct verify *v, struct error **errp)
+{
+	const struct verify_result *o = v->out;
+
+	if (o->damaged)
+		return error_set(errp, EBADMSG,
+				 "'%s' is damaged: %" PRIu64 " %s",
+				 v->b->ref.text, o->damaged,
+				 o->damaged == 1 ? "finding" : "findings");
+	if (o->unchecked)
+		return error_set(errp, EIO,
+				 "%" PRIu64 " %s of '%s' could not be checked",
+				 o->unchecked,
+				 o->unchecked == 1 ? "part" : "parts",
+				 v->b->ref.text);
+	return 0;
+}
+
+static void totals(struct verify *v)
+{
+	const struct manifest *m = &v->b->manifest;
+	uint64_t bytes = m->config.size;
+
+	for (size_t i = 0; i < m->n_layers; i++)
+		if (__builtin_add_overflow(bytes, m->layers[i].size, &bytes))
+			bytes = UINT64_MAX;
+	progress_total(v->progress, m->n_layers + 2, v->deep ? bytes : 0);
+}
+
+int verify_bundle(struct bundle *b, bool deep,
+		  void (*report)(void *ctx, const char *line), void *ctx,
+		  int show_progress, struct verify_result *ret,
+		  const struct op *op, struct error **errp)
+{
+	struct verify v = {
+		.b = b,
+		.deep = deep,
+		.report = report,
+		.ctx = ctx,
+		.op = op,
+		.out = ret,
+	};
+	int r = session_fetcher(b->session, &v.fetcher, errp);
+
+	*ret = (struct verify_result){0};
+	if (r < 0)
+		return r;
+	mutex_init(&v.lock, LOCK_SOURCE);
+	v.pool = pool_new("verify", MAX(cpu_count(), 8u));
+	v.progress = progress_new("verifying", show_progress);
+	v.layers = xcalloc(b->root.n_layers + 1, sizeof(*v.layers));
+	totals(&v);
+	r = run(&v, errp);
+	for (size_t i = 0; i < b->root.n_layers; i++)
+		tree_closep(&v.layers[i]);
+	free(v.layers);
+	progress_free(v.progress);
+	pool_free(v.pool);
+	mutex_destroy(&v.lock);
+	return r < 0 ? r : verdict(&v, errp);
+}

@@ -1,0 +1,53 @@
+/*
+ * What the files of verify share. Not for others.
+ *
+ * verify.c        the registry's blobs, and the order of things
+ * verify_store.c  externals at their stores
+ * verify_tree.c   trees, merged trees, packs against their trees
+ */
+#ifndef ENGINE_VERIFY_INTERNAL_H
+#define ENGINE_VERIFY_INTERNAL_H
+
+#include "base/lock.h"
+#include "base/map.h"
+#include "base/pool.h"
+#include "base/progress.h"
+#include "engine/verify.h"
+
+struct verify {
+	struct bundle *b;
+	bool deep;
+	void (*report)(void *ctx, const char *line);
+	void *ctx;
+	const struct op *op;
+	struct fetcher *fetcher;
+	struct pool *pool;
+	struct progress *progress;
+	struct mutex lock; /* of out, and around report() */
+	struct verify_result *out;
+	struct tree **layers; /* NULL: could not be had */
+};
+
+/* One finding, one line. */
+void verify_damaged(struct verify *v, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+void verify_unchecked(struct verify *v, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* What the error of a failed look means: gone, wrong, or not to be asked. */
+void verify_failed(struct verify *v, int r, const struct error *err,
+		   const char *what);
+
+/* Hashes what passes. */
+struct verify_sink {
+	struct sink sink;
+	struct hasher *hasher;
+	struct progress *progress;
+	uint64_t bytes;
+};
+void verify_sink_init(struct verify_sink *s, struct progress *p);
+struct digest verify_sink_final(struct verify_sink *s);
+
+int verify_trees(struct verify *v, struct error **errp);
+int verify_externals(struct verify *v, struct error **errp);
+
+#endif

@@ -1,0 +1,127 @@
+/* Externals: what their stores say, or all of their bytes. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "engine/verify_internal.h"
+
+/* Sources of externals, each URI once. They live in the layers' trees. */
+struct externals {
+	struct map seen;
+	struct tree_source *v;
+	size_t n, cap;
+};
+
+static void collect(const struct tree *t, struct externals *e)
+{
+	uint32_t records = tree_source_records(t);
+
+	for (uint32_t i = 0; i < records; i = tree_next_source(t, i)) {
+		struct tree_source src;
+
+		if (tree_source(t, i, &src, NULL) < 0)
+			return; /* verify_trees() has said so */
+		if (src.kind != TREE_SOURCE_EXTERNAL ||
+		    map_put(&e->seen, src.uri, src.uri_len, e))
+			continue;
+		ARRAY_GROW(e->v, e->n, e->cap);
+		e->v[e->n++] = src;
+	}
+}
+
+struct job {
+	struct verify *v;
+	const struct externals *e;
+};
+
+static int hash_object(struct verify *v, struct object_store *store,
+		       const struct pointer_uri *uri,
+		       const struct tree_source *src,
+		       const struct object_info *info, struct error **errp)
+{
+	struct verify_sink s;
+	struct digest got;
+	int r = 0;
+
+	verify_sink_init(&s, v->progress);
+	if (src->size)
+		r = store->ops->read(store, uri, info->validator, 0, src->size,
+				     &s.sink, v->op, errp);
+	got = verify_sink_final(&s);
+	if (r >= 0 && !digest_equal(&got, &src->digest))
+		r = error_set(errp, EBADMSG,
+			      "its bytes are not what the bundle says");
+	return r;
+}
+
+static void known(struct verify *v)
+{
+	mutex_lock(&v->lock);
+	v->out->externals_digest_known++;
+	mutex_unlock(&v->lock);
+}
+
+static int look(struct verify *v, const struct tree_source *src,
+		struct error **errp)
+{
+	cleanup_pointer_uri struct pointer_uri uri = {0};
+	struct object_info info = {0};
+	struct object_store *store;
+	int r = pointer_uri_parse(src->uri, src->uri_len, &uri, errp);
+
+	if (r < 0)
+		return r;
+	store = object_stores_for(v->b->remote.stores, &uri, errp);
+	if (!store)
+		return -EPROTONOSUPPORT;
+	r = store->ops->stat(store, &uri, &info, v->op, errp);
+	if (r < 0)
+		return r;
+	if (info.size != src->size)
+		return error_set(errp, EBADMSG,
+				 "has %" PRIu64 " bytes, not %" PRIu64,
+				 info.size, src->size);
+	if (info.has_sha256 && !digest_equal(&info.sha256, &src->digest))
+		return error_set(errp, EBADMSG,
+				 "its store says another digest");
+	if (v->deep)
+		r = hash_object(v, store, &uri, src, &info, errp);
+	if (r >= 0 && (info.has_sha256 || v->deep))
+		known(v);
+	return r;
+}
+
+static int check_one(void *ctx, size_t i, struct error **errp)
+{
+	const struct job *j = ctx;
+	const struct tree_source *src = &j->e->v[i];
+	cleanup_error struct error *err = NULL;
+	cleanup_free char *what =
+		xasprintf("external '%.*s'", (int)src->uri_len, src->uri);
+	int r;
+
+	if (op_cancelled(j->v->op))
+		return error_set(errp, ECANCELED, "cancelled");
+	r = look(j->v, src, &err);
+	if (r < 0)
+		verify_failed(j->v, r, err, what);
+	return 0;
+}
+
+int verify_externals(struct verify *v, struct error **errp)
+{
+	struct externals e = {0};
+	struct job j = {v, &e};
+	int r = 0;
+
+	for (size_t i = 0; i < v->b->root.n_layers; i++)
+		if (v->layers[i])
+			collect(v->layers[i], &e);
+	v->out->externals = e.n;
+	if (e.n && !v->b->remote.stores)
+		verify_unchecked(v, "externals: not checked: offline");
+	else
+		r = pool_for_each(v->pool, e.n, check_one, &j, errp);
+	map_release(&e.seen);
+	free(e.v);
+	return r;
+}
