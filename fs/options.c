@@ -1,0 +1,151 @@
+#include "fs/options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define READAHEAD_KB     16384u
+#define READAHEAD_KB_MAX 262144u
+
+const struct mount_options MOUNT_OPTIONS_DEFAULT = {
+	.io = IO_AUTO,
+	.readahead_kb = READAHEAD_KB,
+};
+
+/* Words that say what is so anyway, or that are for mount(8) alone. */
+static const char *const ignored[] = {
+	"ro",      "nosuid",     "nodev",    "default_permissions",
+	"auto",    "noauto",     "user",     "nouser",
+	"users",   "group",      "owner",    "nofail",
+	"exec",    "async",      "_netdev",  "defaults",
+	"noatime", "nodiratime", "relatime",
+};
+
+static const char *const refused[] = {"rw", "suid", "dev", "remount", "bind"};
+
+static bool is_one_of(const char *word, const char *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(word, list[i]))
+			return true;
+	return false;
+}
+
+static int set_io(struct mount_options *o, const char *value,
+		  struct error **errp)
+{
+	static const char *const names[] = {"auto", "passthrough", "cached"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (value && !strcmp(value, names[i])) {
+			o->io = (enum io_choice)i;
+			return 0;
+		}
+	}
+	return error_set(errp, EINVAL,
+			 "'-o io' is auto, passthrough or cached, not '%s'",
+			 value ? value : "");
+}
+
+static int set_readahead(struct mount_options *o, const char *value,
+			 struct error **errp)
+{
+	char *end = NULL;
+	unsigned long n = 0;
+
+	errno = 0;
+	if (value && *value >= '0' && *value <= '9')
+		n = strtoul(value, &end, 10);
+	if (!end || *end || errno || n > READAHEAD_KB_MAX)
+		return error_set(errp, EINVAL,
+				 "'-o readahead_kb' is 0 to %u, not '%s'",
+				 READAHEAD_KB_MAX, value ? value : "");
+	o->readahead_kb = (unsigned)n;
+	return 0;
+}
+
+static const struct setting_info *find_setting(const char *name)
+{
+	size_t n;
+	const struct setting_info *table = settings_table(&n);
+
+	for (size_t i = 0; i < n; i++)
+		if (table[i].flag && !strcmp(table[i].name, name))
+			return &table[i];
+	return NULL;
+}
+
+/* A flag on the command line is stronger than a word in fstab. */
+static void add_setting(struct cli *cli, const struct setting_info *s,
+			const char *value)
+{
+	for (size_t i = 0; i < cli->n_flags; i++)
+		if (!strcmp(cli->flags[i].name, s->name))
+			return;
+	cli->flags =
+		xrealloc(cli->flags, cli->n_flags + 1, sizeof(*cli->flags));
+	cli->flags[cli->n_flags++] = (struct settings_flag){s->name, value};
+}
+
+static int set_setting(struct cli *cli, const char *word, const char *value,
+		       struct error **errp)
+{
+	const struct setting_info *s = find_setting(word);
+
+	if (!s)
+		return error_set(errp, EINVAL, "there is no mount option '%s'",
+				 word);
+	if (s->is_switch && value)
+		return error_set(errp, EINVAL, "'-o %s' takes no value", word);
+	if (!s->is_switch && !value)
+		return error_set(errp, EINVAL, "'-o %s' needs a value", word);
+	add_setting(cli, s, value ? value : "true");
+	return 0;
+}
+
+static int set_word(struct mount_options *o, struct cli *cli, char *word,
+		    struct error **errp)
+{
+	char *value = strchr(word, '=');
+
+	if (value)
+		*value++ = '\0';
+	if (!*word || !strncmp(word, "x-", 2) ||
+	    (!value && is_one_of(word, ignored, ARRAY_SIZE(ignored))))
+		return 0;
+	if (is_one_of(word, refused, ARRAY_SIZE(refused)))
+		return error_set(errp, EINVAL,
+				 "'-o %s': a mounted bundle is read-only, "
+				 "nosuid and nodev",
+				 word);
+	if (!strcmp(word, "io"))
+		return set_io(o, value, errp);
+	if (!strcmp(word, "readahead_kb"))
+		return set_readahead(o, value, errp);
+	if (!value && !strcmp(word, "allow_other"))
+		o->allow_other = true;
+	else if (!value && !strcmp(word, "noexec"))
+		o->noexec = true;
+	else if (!value && !strcmp(word, "stacked_cache"))
+		o->stacked_cache = true;
+	else
+		return set_setting(cli, word, value, errp);
+	return 0;
+}
+
+int mount_options_parse(char *list, struct mount_options *o, struct cli *cli,
+			struct error **errp)
+{
+	char *save = NULL;
+
+	for (char *word = strtok_r(list, ",", &save); word;
+	     word = strtok_r(NULL, ",", &save)) {
+		int r = set_word(o, cli, word, errp);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}

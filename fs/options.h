@@ -1,0 +1,38 @@
+/*
+ * `-o` of a mount: the words of mount(8) that make sense here, our own, and
+ * any setting by its name (`-o io_timeout=30,cache_dir=/x`), for fstab.
+ *
+ * Threads: one.
+ */
+#ifndef FS_OPTIONS_H
+#define FS_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "cli/args.h"
+
+enum io_choice { IO_AUTO, IO_PASSTHROUGH, IO_CACHED };
+
+struct mount_options {
+	enum io_choice io;
+	bool allow_other;
+	bool noexec;
+	/* Let the cache lie on a stacked file system (overlayfs); then nothing
+	 * stacked can lie on the mount. */
+	bool stacked_cache;
+	unsigned readahead_kb; /* of the mount's device, as root; 0: leave */
+};
+
+extern const struct mount_options MOUNT_OPTIONS_DEFAULT;
+
+/*
+ * Read one comma-separated list into @o; settings found in it are added to
+ * @cli's flags, unless a flag of the same name was given. -EINVAL for what is
+ * unknown, and for what would take a promise away (rw, suid, dev). @list is
+ * taken apart in place, and outlives @cli.
+ */
+int mount_options_parse(char *list, struct mount_options *o, struct cli *cli,
+			struct error **errp);
+
+#endif

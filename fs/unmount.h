@@ -1,0 +1,19 @@
+/*
+ * Taking a mount of ours down, as root or through fusermount3.
+ *
+ * Threads: any, but not from one that serves the mount.
+ */
+#ifndef FS_UNMOUNT_H
+#define FS_UNMOUNT_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+/*
+ * Unmount what is on top at @dir (a path as of mountpoint_path()) when it is
+ * ours; else -EINVAL. -EBUSY when it is in use and not @lazy.
+ */
+int unmount_at(const char *dir, bool lazy, struct error **errp);
+
+#endif

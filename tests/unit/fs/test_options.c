@@ -1,0 +1,102 @@
+#include "fs/options.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+
+static struct mount_options o;
+static struct cli cli;
+static struct error *err;
+static char *text;
+
+static int parse(const char *list)
+{
+	o = MOUNT_OPTIONS_DEFAULT;
+	free(text);
+	text = xstrdup(list);
+	return mount_options_parse(text, &o, &cli, &err);
+}
+
+static void forget(void)
+{
+	free(cli.flags);
+	free(text);
+	error_free(err);
+}
+
+TestSuite(options, .fini = forget);
+
+Test(options, has_defaults)
+{
+	cr_assert(eq(int, parse(""), 0));
+	cr_expect(eq(int, o.io, IO_AUTO));
+	cr_expect(not(o.allow_other));
+	cr_expect(eq(uint, o.readahead_kb, 16384));
+}
+
+Test(options, takes_our_own_words)
+{
+	cr_assert(eq(int,
+		     parse("io=cached,allow_other,noexec,readahead_kb=128,"
+			   "stacked_cache"),
+		     0));
+	cr_expect(eq(int, o.io, IO_CACHED));
+	cr_expect(o.allow_other && o.noexec && o.stacked_cache);
+	cr_expect(eq(uint, o.readahead_kb, 128));
+}
+
+Test(options, takes_what_fstab_says_anyway)
+{
+	cr_expect(eq(int,
+		     parse("ro,nosuid,nodev,noatime,_netdev,nofail,user,"
+			   "x-systemd.automount,,defaults"),
+		     0));
+	cr_expect(eq(sz, cli.n_flags, 0));
+}
+
+Test(options, hands_settings_on)
+{
+	cr_assert(eq(int, parse("role=training,io_timeout=5,offline"), 0));
+	cr_assert(eq(sz, cli.n_flags, 3));
+	cr_expect(eq(str, (char *)cli.flags[0].name, "role"));
+	cr_expect(eq(str, (char *)cli.flags[0].value, "training"));
+	cr_expect(eq(str, (char *)cli.flags[2].value, "true"));
+}
+
+Test(options, lets_a_flag_win_over_a_word)
+{
+	cli.flags = xmalloc(sizeof(*cli.flags));
+	cli.flags[0] = (struct settings_flag){"role", "code"};
+	cli.n_flags = 1;
+	cr_assert(eq(int, parse("role=training"), 0));
+	cr_assert(eq(sz, cli.n_flags, 1));
+	cr_expect(eq(str, (char *)cli.flags[0].value, "code"));
+}
+
+Test(options, refuses_what_would_break_a_promise)
+{
+	static const char *const bad[] = {"rw", "suid", "dev"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		cr_expect(eq(int, parse(bad[i]), -EINVAL));
+		error_freep(&err);
+	}
+}
+
+Test(options, refuses_what_it_does_not_know)
+{
+	static const char *const bad[] = {
+		"frobnicate",      "io=fast",         "io",
+		"readahead_kb=-1", "readahead_kb=1x", "readahead_kb=999999999",
+		"allow_other=1",   "offline=1",       "role",
+		"file_roots=/",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		cr_expect(eq(int, parse(bad[i]), -EINVAL), "%s", bad[i]);
+		error_freep(&err);
+	}
+}
