@@ -1,0 +1,29 @@
+/*
+ * The status socket of a mount: a Unix socket, 0600, named after the mount's
+ * device number, so that it is found from any path (bind mounts included)
+ * without touching the mount.
+ *
+ * A client sends one line and reads to the end: "status" gives one JSON object,
+ * "metrics" the same counters in the Prometheus text format (also as the answer
+ * to "GET /metrics HTTP/1.x", with an HTTP header).
+ *
+ * Threads: one thread of its own serves it; a slow client is dropped.
+ */
+#ifndef FS_CONTROL_H
+#define FS_CONTROL_H
+
+#include "fs/mount.h"
+
+struct control;
+
+/* Never fatal to a mount: NULL, and a line in the log, when it cannot be. */
+struct control *control_start(struct mount *m);
+/* Removes the socket; joins. */
+void control_stop(struct control *c);
+
+/* Ask the mount with this device number. *@ret gets the answer. -ENOENT: no
+ * socket is found; -ECONNREFUSED: nobody listens. */
+int control_ask(unsigned major, unsigned minor, const char *what,
+		struct strbuf *ret);
+
+#endif

@@ -1,0 +1,128 @@
+/*
+ * One mounted bundle, as its FUSE operations see it.
+ *
+ * What the operations answer from (the tree above all) is immutable while the
+ * mount lives; what changes has a lock or is atomic, and lives in the modules
+ * named below. Inode numbers are node + 1; those of .mops/ are from 2^48 (see
+ * synthetic.h). No inode number and no file handle is a pointer: a worker that
+ * is replaced answers for what its predecessor handed out.
+ *
+ * Threads: operations run on any of the loop's threads, and never wait for the
+ * network, for another request, or for an eviction.
+ */
+#ifndef FS_MOUNT_H
+#define FS_MOUNT_H
+
+/* The oldest libfuse that is supported; what is newer is found by test. */
+#define FUSE_USE_VERSION 314
+
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "engine/bundle.h"
+#include "fs/errors.h"
+#include "fs/options.h"
+
+/* Everything is pinned by a digest: nothing the kernel keeps grows old. */
+#define FOREVER 1e9
+/* The earliest time that zip tools accept: 1980-01-01. */
+#define BUNDLE_MTIME 315532800
+
+enum fs_op {
+	OP_LOOKUP,
+	OP_GETATTR,
+	OP_READLINK,
+	OP_READDIR,
+	OP_OPEN,
+	OP_READ,
+	OP_GETXATTR,
+	OP_LISTXATTR,
+	OP_STATFS,
+	OP_REFUSED, /* whatever would change the bundle */
+	OP_END
+};
+extern const char *const fs_op_names[OP_END];
+
+/* How long reads took, from request to answer: bucket i counts those below
+ * 2^i × 16 µs; the last one counts the rest. */
+#define LATENCY_BUCKETS 24
+
+struct fs_stats {
+	atomic_uint_fast64_t ops[OP_END];
+	atomic_uint_fast64_t bytes;       /* answered to reads */
+	atomic_uint_fast64_t misses;      /* reads that had to be parked */
+	atomic_uint_fast64_t interrupted; /* freed with EINTR */
+	atomic_uint_fast64_t passthrough_opens, cached_opens;
+	atomic_uint_fast64_t latency[LATENCY_BUCKETS];
+};
+
+struct mount {
+	struct session *session;
+	struct cache *cache;
+	struct fetcher *fetcher;
+	struct bundle *bundle;
+	struct role_view *view;
+	const struct tree *tree; /* the view's */
+	struct lease *lease;
+
+	char *mountpoint;
+	const struct mount_options *options;
+	uid_t uid;
+	gid_t gid;
+	uint64_t bytes; /* of all files, for statfs */
+	int64_t started_wall_s;
+	unsigned major, minor; /* of the superblock */
+
+	struct fuse_session *se;
+	struct opens *opens;
+	struct sources *sources;
+	struct parking *parking;
+	struct synthetic *synthetic;
+	struct fs_errors errors;
+	struct fs_stats stats;
+};
+
+static inline void stat_add(atomic_uint_fast64_t *n, uint64_t by)
+{
+	atomic_fetch_add_explicit(n, by, memory_order_relaxed);
+}
+
+static inline uint64_t stat_get(const atomic_uint_fast64_t *n)
+{
+	return atomic_load_explicit(n, memory_order_relaxed);
+}
+
+static inline struct mount *mount_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static inline bool ino_is_synthetic(fuse_ino_t ino)
+{
+	return ino >= 1ull << 48;
+}
+
+/*
+ * The node of an inode that the kernel names. A node that breaks the tree's
+ * rules is reported; the return value is 0 or the errno to reply.
+ */
+int mount_node(struct mount *m, fuse_ino_t ino, struct tree_node *ret);
+/* Attributes of any inode, synthetic ones included: 0 or an errno. */
+int mount_stat(struct mount *m, fuse_ino_t ino, struct stat *ret);
+
+/* The operations of ops.c, read.c, open.c and xattr.c in libfuse's table. */
+extern const struct fuse_lowlevel_ops mount_ops;
+
+/* ops.c: the end of INIT; tells whoever waits in mount_wait_init(). */
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	     struct fuse_file_info *fi);
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+
+#endif

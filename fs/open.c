@@ -1,0 +1,494 @@
+#include "fs/open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/io.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/time.h"
+#include "cache/cache.h"
+
+#define BYTES_PER_FILE 100000u
+#define MAX_BACKING    4096u
+/* Descriptors that are left to everything else. */
+#define SPARE_FDS 512u
+
+enum open_mode { MODE_CACHED, MODE_PASSTHROUGH };
+
+struct open_inode {
+	fuse_ino_t ino;
+	unsigned opens;
+	enum open_mode mode; /* while it is open, or idle with a backing id */
+	int backing;         /* 0: none */
+	int fd;              /* holds the blob's lock; -1 */
+	struct open_inode *prev, *next; /* while idle */
+};
+
+struct opens {
+	struct mount *m;
+	struct mutex lock;
+	struct cond changed;
+	bool inited;
+	bool passthrough;
+	bool refused;             /* io=passthrough cannot be */
+	bool no_open, no_opendir; /* the kernel takes ENOSYS for them */
+	const char *why_not;      /* set when the kernel declined for good */
+	const char *why;
+	struct map by_ino;
+	struct open_inode idle; /* ring; idle.next was closed longest ago */
+	size_t n_backing, max_backing, declined;
+};
+
+struct opens *opens_new(struct mount *m)
+{
+	struct opens *o = xcalloc(1, sizeof(*o));
+	struct rlimit nofile = {0};
+
+	o->m = m;
+	o->idle.prev = o->idle.next = &o->idle;
+	mutex_init(&o->lock, LOCK_MOUNT);
+	cond_init(&o->changed);
+	getrlimit(RLIMIT_NOFILE, &nofile);
+	if (nofile.rlim_cur > SPARE_FDS)
+		o->max_backing = MIN(nofile.rlim_cur - SPARE_FDS, MAX_BACKING);
+	return o;
+}
+
+static void inode_free(struct open_inode *i)
+{
+	closep(&i->fd);
+	free(i);
+}
+
+void opens_free(struct opens *o)
+{
+	size_t pos = 0;
+	void *i;
+
+	if (!o)
+		return;
+	while (map_next(&o->by_ino, &pos, NULL, NULL, &i))
+		inode_free(i);
+	map_release(&o->by_ino);
+	cond_destroy(&o->changed);
+	mutex_destroy(&o->lock);
+	free(o);
+}
+
+/*
+ * The choice of the path.
+ */
+
+bool shape_wants_passthrough(uint64_t passable_bytes, uint64_t files)
+{
+	return passable_bytes > 0 && passable_bytes / BYTES_PER_FILE >= files;
+}
+
+static bool role_wants_passthrough(const struct mount *m)
+{
+	const struct root_role *role = m->view->role;
+	const struct root *root = &m->bundle->root;
+	uint64_t bytes = 0, files = 0;
+
+	for (size_t i = 0; i < role->n_layers; i++) {
+		const struct root_layer *l = &root->layers[role->layers[i]];
+
+		bytes += l->bytes_blob + l->bytes_external;
+		files += l->files;
+	}
+	return shape_wants_passthrough(bytes, files);
+}
+
+/* CAP_SYS_ADMIN where the kernel wants it: in the first user namespace. */
+static bool may_pass_through(void)
+{
+	cleanup_free char *status = NULL;
+	cleanup_free char *map = NULL;
+	unsigned long inside, outside, count;
+	const char *p;
+	size_t n;
+
+	if (io_read_file(AT_FDCWD, "/proc/self/status", 16384, &status, &n) <
+		    0 ||
+	    io_read_file(AT_FDCWD, "/proc/self/uid_map", 16384, &map, &n) < 0)
+		return false;
+	p = strstr(status, "\nCapEff:");
+	return p && strtoull(p + 8, NULL, 16) >> 21 & 1 &&
+	       sscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 &&
+	       inside == 0 && outside == 0 && count >= UINT32_MAX;
+}
+
+/* Why passthrough cannot be had, or NULL. */
+static const char *passthrough_flaw(const struct fuse_conn_info *conn)
+{
+#ifdef HAVE_FUSE_PASSTHROUGH
+	if (!(conn->capable & FUSE_CAP_PASSTHROUGH))
+		return "the kernel has no FUSE passthrough (Linux 6.9 has)";
+	if (!may_pass_through())
+		return "passthrough needs CAP_SYS_ADMIN";
+	return NULL;
+#else
+	return "built with a libfuse that has no passthrough (3.17 has)";
+#endif
+}
+
+static void choose_path(struct opens *o, const struct fuse_conn_info *conn)
+{
+	const char *flaw = passthrough_flaw(conn);
+	enum io_choice io = o->m->options->io;
+	const char *why;
+
+	if (io == IO_CACHED) {
+		why = "asked for";
+	} else if (flaw) {
+		why = flaw;
+		o->refused = io == IO_PASSTHROUGH;
+	} else if (io == IO_PASSTHROUGH) {
+		why = "asked for";
+		o->passthrough = true;
+	} else if (role_wants_passthrough(o->m)) {
+		why = "big files: at least 100 kB that can be passed through "
+		      "for each file";
+		o->passthrough = true;
+	} else {
+		why = "small files: less than 100 kB that can be passed "
+		      "through for each file";
+	}
+	o->why = why;
+}
+
+/* Readers whose pid we cannot see are freed by FUSE_INTERRUPT alone, which
+ * asynchronous direct I/O does not send; readers outside our pid namespace
+ * are such. */
+static bool sees_all_pids(void)
+{
+	char link[64];
+	ssize_t n = readlink("/proc/self/ns/pid", link, sizeof(link) - 1);
+
+	if (n < 0)
+		return false;
+	link[n] = '\0';
+	return !strcmp(link, "pid:[4026531836]");
+}
+
+void open_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct mount *m = userdata;
+	struct opens *o = m->opens;
+	unsigned want = FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS |
+			FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
+			FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_EXPLICIT_INVAL_DATA |
+			FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT;
+
+	mutex_lock(&o->lock);
+	choose_path(o, conn);
+	o->no_open = conn->capable & FUSE_CAP_NO_OPEN_SUPPORT;
+	o->no_opendir = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
+	if (sees_all_pids())
+		want |= FUSE_CAP_ASYNC_DIO;
+#ifdef HAVE_FUSE_PASSTHROUGH
+	if (o->passthrough) {
+		want |= FUSE_CAP_PASSTHROUGH;
+		conn->max_backing_stack_depth = m->options->stacked_cache;
+	}
+#endif
+	conn->want = want & conn->capable;
+	conn->max_background = 128;
+	conn->congestion_threshold = 96;
+	o->inited = true;
+	cond_broadcast(&o->changed);
+	mutex_unlock(&o->lock);
+}
+
+int opens_wait_init(struct opens *o, int64_t ms, struct error **errp)
+{
+	int64_t until = time_deadline_ms(ms);
+	bool inited, refused;
+
+	mutex_lock(&o->lock);
+	while (!o->inited && cond_wait_until(&o->changed, &o->lock, until))
+		;
+	inited = o->inited;
+	refused = o->refused;
+	mutex_unlock(&o->lock);
+	if (!inited)
+		return error_set(errp, ETIMEDOUT,
+				 "the kernel did not start the mount");
+	if (refused) {
+		error_set(errp, EOPNOTSUPP, "io=passthrough cannot be: %s",
+			  o->why);
+		return error_hint(errp, -EOPNOTSUPP,
+				  "io=auto takes what can be had");
+	}
+	return 0;
+}
+
+void opens_get_report(struct opens *o, struct opens_report *ret)
+{
+	mutex_lock(&o->lock);
+	ret->passthrough = o->passthrough;
+	ret->why = o->why;
+	ret->why_not = o->why_not;
+	ret->backing = o->n_backing;
+	ret->declined = o->declined;
+	mutex_unlock(&o->lock);
+}
+
+/*
+ * Backing ids.
+ */
+
+static void idle_remove(struct open_inode *i)
+{
+	i->prev->next = i->next;
+	i->next->prev = i->prev;
+	i->prev = i->next = NULL;
+}
+
+static void idle_add(struct opens *o, struct open_inode *i)
+{
+	i->next = &o->idle;
+	i->prev = o->idle.prev;
+	i->prev->next = i;
+	o->idle.prev = i;
+}
+
+#ifdef HAVE_FUSE_PASSTHROUGH
+
+static void backing_close_locked(struct opens *o, fuse_req_t req,
+				 struct open_inode *i) REQUIRES(o->lock);
+static void backing_close_locked(struct opens *o, fuse_req_t req,
+				 struct open_inode *i)
+{
+	if (i->backing) {
+		fuse_passthrough_close(req, i->backing);
+		o->n_backing--;
+	}
+	i->backing = 0;
+	i->mode = MODE_CACHED;
+	closep(&i->fd);
+}
+
+/* Its descriptor keeps the blob locked against our own links, not against
+ * those of an administrator. */
+static bool backing_still_fits(const struct open_inode *i)
+{
+	struct stat st;
+
+	return i->backing && fstat(i->fd, &st) == 0 && st.st_nlink == 1;
+}
+
+/* Room for one more: evict the inode that was closed longest ago. */
+static bool make_room_locked(struct opens *o, fuse_req_t req) REQUIRES(o->lock);
+static bool make_room_locked(struct opens *o, fuse_req_t req)
+{
+	struct open_inode *old = o->idle.next;
+
+	if (o->n_backing < o->max_backing)
+		return true;
+	if (old == &o->idle)
+		return false;
+	idle_remove(old);
+	backing_close_locked(o, req, old);
+	map_del(&o->by_ino, &old->ino, sizeof(old->ino));
+	inode_free(old);
+	return true;
+}
+
+/* Only a file that is a whole source of its own is worth a backing id. */
+static bool node_is_passable(const struct mount *m, const struct tree_node *n)
+{
+	struct tree_source src;
+
+	return n->kind == TREE_FILE && n->source != TREE_NONE &&
+	       tree_source(m->tree, n->source, &src, NULL) == 0 &&
+	       src.kind != TREE_SOURCE_PACK;
+}
+
+static void backing_declined_locked(struct opens *o, int code)
+	REQUIRES(o->lock);
+static void backing_declined_locked(struct opens *o, int code)
+{
+	if (code == ELOOP)
+		o->why_not = "the cache lies on a stacked file system "
+			     "(-o stacked_cache allows that)";
+	else if (code == EPERM)
+		o->why_not = "the kernel refused it";
+	if (o->why_not)
+		log_info("files are no longer passed through: %s", o->why_not);
+}
+
+static void backing_open_locked(struct opens *o, fuse_req_t req,
+				struct open_inode *i, const struct tree_node *n)
+	REQUIRES(o->lock);
+static void backing_open_locked(struct opens *o, fuse_req_t req,
+				struct open_inode *i, const struct tree_node *n)
+{
+	cleanup_fd int fd = -1;
+
+	if (o->why_not || !node_is_passable(o->m, n) ||
+	    !make_room_locked(o, req))
+		return;
+	fd = cache_blob_open_passthrough(o->m->cache, n->digest, n->size);
+	if (fd < 0)
+		return;
+	errno = 0;
+	i->backing = fuse_passthrough_open(req, fd);
+	if (i->backing <= 0) {
+		i->backing = 0;
+		backing_declined_locked(o, errno);
+		return;
+	}
+	o->n_backing++;
+	i->mode = MODE_PASSTHROUGH;
+	i->fd = steal_fd(&fd);
+}
+
+/* The mode of an inode that nobody has open is decided anew. */
+static void decide_mode_locked(struct opens *o, fuse_req_t req,
+			       struct open_inode *i, const struct tree_node *n)
+	REQUIRES(o->lock);
+static void decide_mode_locked(struct opens *o, fuse_req_t req,
+			       struct open_inode *i, const struct tree_node *n)
+{
+	if (backing_still_fits(i))
+		return;
+	backing_close_locked(o, req, i);
+	backing_open_locked(o, req, i, n);
+}
+
+static void drop_locked(struct opens *o, struct open_inode *i)
+	REQUIRES(o->lock);
+static void drop_locked(struct opens *o, struct open_inode *i)
+{
+	if (i->backing) {
+		idle_add(o, i);
+		return;
+	}
+	map_del(&o->by_ino, &i->ino, sizeof(i->ino));
+	inode_free(i);
+}
+
+/* One more open of @ino: its backing id, or 0 for cached. */
+static int count_open(struct opens *o, fuse_req_t req, fuse_ino_t ino,
+		      const struct tree_node *n)
+{
+	struct open_inode *i;
+	int backing;
+
+	mutex_lock(&o->lock);
+	i = map_get(&o->by_ino, &ino, sizeof(ino));
+	if (!i) {
+		i = xcalloc(1, sizeof(*i));
+		i->ino = ino;
+		i->fd = -1;
+		map_put(&o->by_ino, &ino, sizeof(ino), i);
+	} else if (i->opens == 0) {
+		idle_remove(i);
+	}
+	if (i->opens++ == 0)
+		decide_mode_locked(o, req, i, n);
+	backing = i->mode == MODE_PASSTHROUGH ? i->backing : 0;
+	o->declined += !backing;
+	mutex_unlock(&o->lock);
+	return backing;
+}
+
+static void count_release(struct opens *o, fuse_ino_t ino)
+{
+	struct open_inode *i;
+
+	mutex_lock(&o->lock);
+	i = map_get(&o->by_ino, &ino, sizeof(ino));
+	if (i && i->opens && --i->opens == 0)
+		drop_locked(o, i);
+	mutex_unlock(&o->lock);
+}
+
+static void reply_open(struct mount *m, fuse_req_t req, fuse_ino_t ino,
+		       const struct tree_node *n, struct fuse_file_info *fi)
+{
+	fi->backing_id = count_open(m->opens, req, ino, n);
+	fi->keep_cache = !fi->backing_id;
+	fi->noflush = 1;
+	stat_add(fi->backing_id ? &m->stats.passthrough_opens
+				: &m->stats.cached_opens,
+		 1);
+	/* The opener is gone: no release will come. */
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		count_release(m->opens, ino);
+}
+
+#else
+
+static void count_release(struct opens *o, fuse_ino_t ino)
+{
+}
+
+static void reply_open(struct mount *m, fuse_req_t req, fuse_ino_t ino,
+		       const struct tree_node *n, struct fuse_file_info *fi)
+{
+	fi->keep_cache = 1;
+	stat_add(&m->stats.cached_opens, 1);
+	fuse_reply_open(req, fi);
+}
+
+#endif
+
+/*
+ * The operations. Handles are never used: whoever serves a read needs the
+ * inode alone.
+ */
+
+static void open_file(struct mount *m, fuse_req_t req, fuse_ino_t ino,
+		      struct fuse_file_info *fi)
+{
+	struct tree_node n = {.source = TREE_NONE};
+	int code = ino_is_synthetic(ino) ? 0 : mount_node(m, ino, &n);
+
+	if (!code && (fi->flags & O_ACCMODE) != O_RDONLY)
+		code = EROFS;
+	if (code)
+		fuse_reply_err(req, code);
+	else
+		reply_open(m, req, ino, &n, fi);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+
+	stat_add(&m->stats.ops[OP_OPEN], 1);
+	if (!m->opens->passthrough && m->opens->no_open)
+		fuse_reply_err(req, ENOSYS);
+	else
+		open_file(m, req, ino, fi);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	count_release(mount_of(req)->opens, ino);
+	fuse_reply_err(req, 0);
+}
+
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+
+	stat_add(&m->stats.ops[OP_OPEN], 1);
+	if (m->opens->no_opendir) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
+	fi->keep_cache = 1;
+	fi->cache_readdir = 1;
+	fuse_reply_open(req, fi);
+}

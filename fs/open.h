@@ -1,0 +1,58 @@
+/*
+ * The two data paths, and opening.
+ *
+ * The kernel makes them exclusive for a whole mount: OPEN once answered with
+ * ENOSYS never comes again, and passthrough needs OPEN.
+ *
+ * cached       OPEN and OPENDIR are ENOSYS; reads are messages until the
+ *              kernel has the pages, and then nothing is. Right for many small
+ *              files, and all that a mount without privilege can have.
+ * passthrough  a file that is complete, sealed and has one link is read by the
+ *              kernel itself; every open is a message. Right for big files.
+ *
+ * Passthrough is per inode and, while an inode is open (a mapping keeps it so),
+ * final: the kernel answers EIO to an open in the other mode, and to a second
+ * backing id. So the first open decides, later ones follow, and whatever does
+ * not fit is declined to cached, never failed. Inodes without opens keep their
+ * backing id and descriptor, the longest unused are let go first:
+ *
+ *   unknown ──open, fits──▶ passthrough ⇄ idle ──evicted──▶ unknown
+ *      └──open, does not──▶ cached ──last release──▶ unknown
+ *
+ * Threads: any.
+ */
+#ifndef FS_OPEN_H
+#define FS_OPEN_H
+
+#include "fs/mount.h"
+
+struct opens;
+
+struct opens *opens_new(struct mount *m);
+/* The kernel lets go of the backing ids when the mount ends. */
+void opens_free(struct opens *o);
+
+/* INIT: what is asked of the kernel, and the choice of the path. */
+void open_init(void *userdata, struct fuse_conn_info *conn);
+/* Wait for INIT. -EOPNOTSUPP when io=passthrough was asked for and cannot be;
+ * -ETIMEDOUT after @ms. */
+int opens_wait_init(struct opens *o, int64_t ms, struct error **errp);
+
+struct opens_report {
+	bool passthrough;
+	const char *why;
+	const char *why_not; /* the kernel declined since; NULL */
+	size_t backing;      /* inodes with a backing id */
+	size_t declined;     /* opens that were not passed through */
+};
+void opens_get_report(struct opens *o, struct opens_report *ret);
+
+/*
+ * The rule of io=auto, by shape: a message for each open costs about 0.1 ms,
+ * reading a megabyte through the daemon about 1 ms more than passed through.
+ * So passthrough pays when the bytes that can be passed through are at least
+ * 100 kB for each file of the role.
+ */
+bool shape_wants_passthrough(uint64_t passable_bytes, uint64_t files);
+
+#endif

@@ -1,0 +1,19 @@
+/*
+ * What a mount says about itself.
+ *
+ * Threads: any.
+ */
+#ifndef FS_REPORT_H
+#define FS_REPORT_H
+
+#include "base/strbuf.h"
+#include "fs/mount.h"
+
+/* One JSON object; stable names (docs/operations.md). */
+void report_status(struct mount *m, struct strbuf *out);
+/* The counters, in the text format of Prometheus. */
+void report_metrics(struct mount *m, struct strbuf *out);
+/* What `mopsfs mount --json` prints. */
+void report_ready(struct mount *m, struct strbuf *out);
+
+#endif

@@ -1,0 +1,519 @@
+/*
+ * The worker: the process that holds the mount.
+ *
+ *   set up ──▶ mounted ──▶ ready (reported) ──▶ serving ──▶ ended
+ *     │           │                                │
+ *     └ signal ───┴──────── torn down ◀────────────┴ signal
+ *
+ * The main thread sets up, waits for the end, and tears down; a thread waits
+ * for signals; the loop's threads serve the kernel until it says that the mount
+ * is gone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/io.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "base/time.h"
+#include "cli/output.h"
+#include "fs/control.h"
+#include "fs/job.h"
+#include "fs/mountinfo.h"
+#include "fs/open.h"
+#include "fs/read.h"
+#include "fs/report.h"
+#include "fs/sources.h"
+#include "fs/synthetic.h"
+#include "fs/unmount.h"
+
+#define MIN_LOOPS 4u
+#define MAX_LOOPS 16u
+/* How long the end may take: users of a detached mount get this long. */
+#define END_MS  5000
+#define INIT_MS 10000
+
+struct worker {
+	struct mount_job *job;
+	int helper_fd;
+	struct mount mount;
+	struct control *control;
+
+	struct mutex lock;
+	struct cond changed;
+	atomic_bool cancelled; /* ends the set-up early */
+	int signal;            /* that asked us to end; 0: none yet */
+	unsigned loops;        /* threads that serve */
+	bool mounted;
+	pthread_t threads[MAX_LOOPS];
+	unsigned n_threads;
+};
+
+/*
+ * Signals.
+ */
+
+static void ending_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
+static void *wait_for_signals(void *arg)
+{
+	struct worker *w = arg;
+	sigset_t set;
+	int sig;
+
+	ending_signals(&set);
+	while (sigwait(&set, &sig) == 0) {
+		atomic_store(&w->cancelled, true);
+		mutex_lock(&w->lock);
+		w->signal = sig;
+		cond_broadcast(&w->changed);
+		mutex_unlock(&w->lock);
+	}
+	return NULL;
+}
+
+static int exit_status_of(int sig)
+{
+	return sig == SIGINT ? EXIT_STATUS_SIGINT : EXIT_STATUS_SIGTERM;
+}
+
+/*
+ * Set-up.
+ */
+
+static int open_bundle(struct worker *w, const struct op *op,
+		       struct error **errp)
+{
+	const struct settings *s = w->job->settings;
+	struct mount *m = &w->mount;
+	const struct root_role *role;
+	int r = session_new(s, &m->session, errp);
+
+	if (r == 0)
+		r = session_cache(m->session, &m->cache, errp);
+	if (r == 0)
+		r = session_fetcher(m->session, &m->fetcher, errp);
+	if (r == 0)
+		r = bundle_open(m->session, w->job->reference, op, &m->bundle,
+				errp);
+	if (r == 0)
+		r = bundle_choose_role(m->bundle, NULL, &role, errp);
+	/* Before anything is relied on that could be collected. */
+	if (r == 0)
+		r = lease_take(m->cache, &m->bundle->digest, s->offline,
+			       &m->lease, errp);
+	if (r == 0)
+		r = role_view_open(m->bundle, role, op, &m->view, errp);
+	if (r == 0 && s->offline)
+		r = role_view_complete(m->view, errp);
+	return r;
+}
+
+static uint64_t role_bytes(const struct mount *m)
+{
+	const struct root_role *role = m->view->role;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < role->n_layers; i++)
+		bytes += m->bundle->root.layers[role->layers[i]].bytes;
+	return bytes;
+}
+
+static void make_mount(struct worker *w)
+{
+	struct mount *m = &w->mount;
+
+	m->tree = m->view->tree;
+	m->mountpoint = xstrdup(w->job->mountpoint);
+	m->options = w->job->options;
+	m->uid = getuid();
+	m->gid = getgid();
+	m->bytes = role_bytes(m);
+	m->started_wall_s = time_wall_s();
+	fs_errors_init(&m->errors);
+	m->sources = sources_new(m->bundle, m->tree);
+	m->synthetic = synthetic_new(m);
+	m->opens = opens_new(m);
+	m->parking = parking_new(m);
+}
+
+/* What mount and df call the source: a name that needs no escaping. */
+static char *source_name(const struct bundle *b)
+{
+	if (b->ref.repo && b->ref.tag)
+		return xasprintf("%s:%s", b->ref.repo, b->ref.tag);
+	return xasprintf("%s@sha256:%.12s", b->ref.repo ? b->ref.repo : "",
+			 digest_to_hex(&b->digest).str);
+}
+
+static int make_session(struct worker *w, struct error **errp)
+{
+	struct mount *m = &w->mount;
+	cleanup_free char *source = source_name(m->bundle);
+	cleanup_free char *options = xasprintf(
+		"ro,nosuid,nodev,default_permissions,subtype=mopsfs,fsname=%s"
+		"%s%s",
+		source, m->options->allow_other ? ",allow_other" : "",
+		m->options->noexec ? ",noexec" : "");
+	const char *argv[] = {"mopsfs", "-o", options, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(3, (char **)argv);
+
+	m->se = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), m);
+	fuse_opt_free_args(&args);
+	if (!m->se)
+		return error_set(errp, EINVAL, "libfuse refused '%s'", options);
+	return 0;
+}
+
+static void log_of_libfuse(enum fuse_log_level level, const char *fmt,
+			   va_list ap)
+{
+	int keep = errno;
+	cleanup_free char *text = xvasprintf(fmt, ap);
+
+	text[strcspn(text, "\n")] = '\0';
+	/* While mounting, this is the reason that the user gets. */
+	if (level <= FUSE_LOG_ERR)
+		fprintf(stderr, "%s\n", text);
+	log_debug("libfuse: %s", text);
+	errno = keep;
+}
+
+static void log_only(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	int keep = errno;
+	cleanup_free char *text = xvasprintf(fmt, ap);
+
+	text[strcspn(text, "\n")] = '\0';
+	log_debug("libfuse: %s", text);
+	errno = keep;
+}
+
+/* What was written to @fd, its last line: "fusermount3: …". Heap. */
+static char *last_line(int fd)
+{
+	char buf[1024];
+	ssize_t n = io_pread_full(fd, buf, sizeof(buf) - 1, 0);
+	char *line;
+
+	buf[MAX(n, 0)] = '\0';
+	for (n = (ssize_t)strlen(buf); n > 0 && buf[n - 1] == '\n'; n--)
+		buf[n - 1] = '\0';
+	line = strrchr(buf, '\n');
+	return xstrdup(line ? line + 1 : buf);
+}
+
+/* fusermount3 and libfuse tell the reason on stderr; we say it once, in the
+ * one line of our own. */
+static int mount_quietly(struct worker *w, struct error **errp)
+{
+	cleanup_fd int keep = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	cleanup_fd int said = memfd_create("stderr", MFD_CLOEXEC);
+	cleanup_free char *why = NULL;
+	int r;
+
+	if (keep >= 0 && said >= 0)
+		dup2(said, STDERR_FILENO);
+	fuse_set_log_func(log_of_libfuse);
+	r = fuse_session_mount(w->mount.se, w->job->mountpoint);
+	fuse_set_log_func(log_only);
+	if (keep >= 0 && said >= 0)
+		dup2(keep, STDERR_FILENO);
+	if (r == 0) {
+		w->mounted = true;
+		return 0;
+	}
+	why = said >= 0 ? last_line(said) : xstrdup("");
+	return error_set(errp, EIO, "mounting on '%s': %s", w->job->mountpoint,
+			 *why ? why : "it was refused");
+}
+
+static void *loop(void *arg)
+{
+	struct worker *w = arg;
+	struct fuse_session *se = w->mount.se;
+	struct fuse_buf buf = {0};
+
+	while (!fuse_session_exited(se)) {
+		int r = fuse_session_receive_buf(se, &buf);
+
+		if (r == -EINTR || r == -EAGAIN)
+			continue;
+		if (r <= 0)
+			break;
+		fuse_session_process_buf(se, &buf);
+	}
+	free(buf.mem);
+	mutex_lock(&w->lock);
+	w->loops--;
+	cond_broadcast(&w->changed);
+	mutex_unlock(&w->lock);
+	return NULL;
+}
+
+/* None of them ever waits for the network: a few do. */
+static int start_loops(struct worker *w, struct error **errp)
+{
+	unsigned n = MIN(MAX(2 * cpu_count(), MIN_LOOPS), MAX_LOOPS);
+
+	for (unsigned i = 0; i < n; i++) {
+		int r;
+
+		mutex_lock(&w->lock);
+		w->loops++;
+		mutex_unlock(&w->lock);
+		r = thread_start(&w->threads[i], "fuse", loop, w);
+		if (r < 0) {
+			mutex_lock(&w->lock);
+			w->loops--;
+			mutex_unlock(&w->lock);
+			return error_set_errno(errp, -r, "starting a thread");
+		}
+		w->n_threads++;
+	}
+	return 0;
+}
+
+static int check_options(const struct mount_entry *e,
+			 const struct mount_options *o, struct error **errp)
+{
+	static const char *const always[] = {"ro", "nosuid", "nodev"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(always); i++)
+		if (!mount_option_has(e->options, always[i]))
+			return error_set(errp, EPERM,
+					 "the mount came without '%s'",
+					 always[i]);
+	if (!mount_option_has(e->super, "default_permissions"))
+		return error_set(errp, EPERM,
+				 "the mount came without permission checks");
+	if (!o->allow_other && mount_option_has(e->super, "allow_other"))
+		return error_set(errp, EPERM,
+				 "the mount came with 'allow_other'");
+	return 0;
+}
+
+/* The kernel's own list says what we really have. */
+static int read_back(struct worker *w, struct error **errp)
+{
+	cleanup_mount_list struct mount_list mounts = {0};
+	const struct mount_entry *e;
+	int r = mount_list_read(&mounts);
+
+	if (r < 0)
+		return error_set_errno(errp, -r, "reading the list of mounts");
+	e = mount_list_top(&mounts, w->job->mountpoint);
+	if (!e || !mount_entry_is_ours(e))
+		return error_set(errp, EIO, "'%s' is not where it was mounted",
+				 w->job->mountpoint);
+	w->mount.major = e->major;
+	w->mount.minor = e->minor;
+	return check_options(e, w->job->options, errp);
+}
+
+/* The kernel reads ahead 128 KiB whatever a FUSE server asks for; root may
+ * change that afterwards. */
+static void set_readahead(const struct mount *m)
+{
+	cleanup_free char *path = xasprintf(
+		"/sys/class/bdi/%u:%u/read_ahead_kb", m->major, m->minor);
+	cleanup_free char *text = xasprintf("%u\n", m->options->readahead_kb);
+	cleanup_fd int fd = -1;
+	int r;
+
+	if (geteuid() != 0 || !m->options->readahead_kb)
+		return;
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	r = fd < 0 ? -errno : io_write_full(fd, text, strlen(text));
+	if (r < 0)
+		log_info("'%s' stays as it is: %s", path, strerror(-r));
+}
+
+static void raise_descriptor_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
+static int set_up(struct worker *w, struct error **errp)
+{
+	struct op op = OP_INIT;
+	int r;
+
+	op.cancelled = &w->cancelled;
+	raise_descriptor_limit();
+	r = open_bundle(w, &op, errp);
+	if (r < 0)
+		return r;
+	make_mount(w);
+	r = make_session(w, errp);
+	if (r == 0)
+		r = mount_quietly(w, errp);
+	if (r == 0)
+		r = start_loops(w, errp);
+	if (r == 0)
+		r = read_back(w, errp);
+	if (r == 0)
+		r = opens_wait_init(w->mount.opens, INIT_MS, errp);
+	if (r < 0)
+		return r;
+	set_readahead(&w->mount);
+	w->control = control_start(&w->mount);
+	return 0;
+}
+
+/*
+ * The end.
+ */
+
+static bool loops_ended(struct worker *w, int64_t ms)
+{
+	int64_t until = time_deadline_ms(ms);
+	bool ended;
+
+	mutex_lock(&w->lock);
+	while (w->loops > 0 && cond_wait_until(&w->changed, &w->lock, until))
+		;
+	ended = w->loops == 0;
+	mutex_unlock(&w->lock);
+	return ended;
+}
+
+static void wait_for_end(struct worker *w)
+{
+	mutex_lock(&w->lock);
+	while (w->loops > 0 && !w->signal)
+		cond_wait(&w->changed, &w->lock);
+	mutex_unlock(&w->lock);
+}
+
+/* Through the helper; without it, ourselves. */
+static void unmount(struct worker *w)
+{
+	const char *dir = w->job->mountpoint;
+
+	if (helper_ask_unmount(w->helper_fd) < 0 &&
+	    unmount_at(dir, false, NULL) < 0)
+		unmount_at(dir, true, NULL);
+}
+
+/* False: users of a detached mount, or the fetcher, did not let go in time. */
+static bool end_serving(struct worker *w)
+{
+	struct mount *m = &w->mount;
+	bool ended;
+
+	if (w->mounted && !loops_ended(w, 0))
+		unmount(w);
+	/* Whoever waits for bytes would keep the mount busy. */
+	ended = !m->parking || parking_stop(m->parking, END_MS);
+	ended = loops_ended(w, END_MS) && ended;
+	control_stop(w->control);
+	return ended;
+}
+
+static void release(struct worker *w)
+{
+	struct mount *m = &w->mount;
+
+	for (unsigned i = 0; i < w->n_threads; i++)
+		pthread_join(w->threads[i], NULL);
+	if (m->se)
+		fuse_session_destroy(m->se);
+	opens_free(m->opens);
+	synthetic_free(m->synthetic);
+	sources_free(m->sources);
+	parking_free(m->parking);
+	role_view_closep(&m->view);
+	bundle_closep(&m->bundle);
+	if (m->lease)
+		lease_release(m->lease);
+	session_freep(&m->session);
+	free(m->mountpoint);
+}
+
+static int tear_down(struct worker *w, int status)
+{
+	if (!end_serving(w)) {
+		/* The kernel ends what is left when our descriptor closes. */
+		log_warn("'%s' was still in use", w->job->mountpoint);
+		if (w->mount.lease)
+			lease_release(w->mount.lease);
+		return status;
+	}
+	release(w);
+	return status;
+}
+
+static void let_go_of_caller(struct mount_job *job)
+{
+	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; null >= 0 && fd <= 2; fd++)
+		if (!job->foreground || fd == 0)
+			dup2(null, fd);
+}
+
+static int serve(struct worker *w)
+{
+	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
+
+	report_ready(&w->mount, &doc);
+	let_go_of_caller(w->job);
+	job_report_ready(w->job, &doc);
+	log_info("mounted on '%s': %s", w->job->mountpoint, strbuf_str(&doc));
+	wait_for_end(w);
+	log_info("'%s' ends", w->job->mountpoint);
+	return tear_down(w, w->signal ? exit_status_of(w->signal) : 0);
+}
+
+static int fail(struct worker *w, const struct error *err)
+{
+	int status =
+		w->signal ? exit_status_of(w->signal) : output_exit_status(err);
+
+	job_report_failed(w->job, err);
+	return tear_down(w, status);
+}
+
+int worker_run(struct mount_job *job, int helper_fd)
+{
+	/* Lives as long as the process: its threads are not all joined. */
+	struct worker *w = xcalloc(1, sizeof(*w));
+	cleanup_error struct error *err = NULL;
+	pthread_t signals;
+	int r;
+
+	w->job = job;
+	w->helper_fd = helper_fd;
+	mutex_init(&w->lock, LOCK_MOUNT);
+	cond_init(&w->changed);
+	r = log_open(job->log, &err);
+	if (r == 0)
+		r = thread_start(&signals, "signals", wait_for_signals, w);
+	if (r == 0)
+		r = set_up(w, &err);
+	if (r < 0 && !err)
+		error_set_errno(&err, -r, "starting the mount");
+	return r < 0 ? fail(w, err) : serve(w);
+}
