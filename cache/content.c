@@ -162,22 +162,35 @@ uint64_t content_size(const struct content *ct)
 	return ct->size;
 }
 
+/* Sealed, or queued for it; else whether to look at the disk again. */
+static bool backing_sealed(const struct backing *b, bool *ret_stale)
+{
+	*ret_stale = false;
+	if (b->sealed)
+		return true;
+	if (!backing_whole(b)) {
+		*ret_stale = chunk_map_get_state(b->map_fd) != MAP_LIVE;
+		return false;
+	}
+	*ret_stale = atomic_load(&b->done);
+	return !*ret_stale && atomic_load(&b->queued);
+}
+
 bool content_sealed(struct content *ct)
 {
-	for (int i = 0; i < TRIES; i++) {
+	bool sealed = false;
+	bool stale = true;
+
+	for (int i = 0; stale && i < TRIES; i++) {
 		cleanup_backing struct backing *b = NULL;
 
 		if (backing_get(ct, i > 0, &b) < 0)
 			return false;
-		if (b->sealed)
-			return true;
-		if (backing_whole(b)
-			    ? !atomic_load(&b->done)
-			    : chunk_map_get_state(b->map_fd) == MAP_LIVE)
-			return false;
-		backing_forget(ct, b); /* sealed or deleted by someone else */
+		sealed = backing_sealed(b, &stale);
+		if (stale) /* sealed or deleted by someone else */
+			backing_forget(ct, b);
 	}
-	return false;
+	return sealed;
 }
 
 static uint32_t count_present(struct content *ct, bool fresh, uint32_t first,

@@ -58,6 +58,7 @@ int content_open(struct cache *c, const struct content_spec *spec,
 void content_close(struct content *ct);
 
 uint64_t content_size(const struct content *ct);
+/* A source of one chunk that waits for its group counts as sealed. */
 bool content_sealed(struct content *ct);
 /* Is chunk @i on disk as far as we know? Cheap; sees other processes' work. */
 bool content_has(struct content *ct, uint32_t i);
