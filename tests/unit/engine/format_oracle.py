@@ -3,6 +3,7 @@
 
     format_oracle.py FORMAT_TOOL    compare it with the first one; prints TAP
     format_oracle.py --update       write golden/ anew
+    format_oracle.py --seeds DIR    write seeds for the fuzz targets
 
 Nothing here is shared with the code under test but the page that both follow.
 """
@@ -822,8 +823,74 @@ def update():
             f.write(data)
 
 
+def damaged(rng, data, step=1):
+    """With one number of it made strange."""
+    at = rng.randrange(0, len(data), step)
+    value = rng.choice((b"\0", b"\1", b"\x7f", b"\x80", b"\xff",
+                        b"\xff" * 4, b"\0" * 4, b"\xff" * 8))
+    return data[:at] + value + data[at + len(value):]
+
+
+def small_workspace(seed):
+    """As a random one, with little in it."""
+    rng = random.Random(seed)
+    ws = random_workspace(seed)
+    ws.part_size = PART
+    keep = rng.sample(sorted(ws.entries), min(len(ws.entries), 6))
+    keep += ["%s/first" % folder for _, folder in ws.layers]
+    ws.entries = {p: ws.entries[p] for p in keep}
+    for e in ws.entries.values():
+        e.data = e.data[:700]
+        e.digest = sha(e.data) if e.kind == FILE else bytes(32)
+    return ws
+
+
+def big_tree():
+    """A run and a chunked external, which no small workspace has."""
+    def chunks(n):
+        return [sha(b"%d" % i) for i in range(n)]
+
+    run = Source(RUN, sha(b"run"), PART + 9, chunks(3)[:1] * 5121,
+                 parts=[(sha(b"0"), PART), (sha(b"1"), 9)])
+    ext = Source(EXTERNAL, sha(b"ext"), 2 * MIB, chunks(2), 3, "gs://box/k")
+    nodes = {}
+    for path, s in (("a", run), ("b", ext)):
+        e = Entry(FILE)
+        e.data, e.digest = range(s.size), s.digest  # only its length counts
+        nodes[path] = Node(e, 0, (s, 0))
+    return encode_tree(nodes)
+
+
+def seeds(top):
+    rng = random.Random(1)
+    bundles = [Bundle(small_workspace(i)) for i in range(8)]
+    bundles.append(Bundle(golden_workspace()))
+    trees = [b.blobs[bytes.fromhex(d["digest"][7:])] for b in bundles
+             for d in b.descriptors if d["mediaType"] == TREE_TYPE]
+    archives = []
+    for seed in (0, 3, 8, 9, 14, 25, 31):
+        entries = tar_list(random.Random(seed))[:12]
+        archives.append(tar_oracle(entries))
+    sets = {"tree": trees + [big_tree()],
+            "root": [b.root for b in bundles],
+            "manifest": [b.manifest for b in bundles], "tar_read": archives}
+    for name, good in sets.items():
+        folder = os.path.join(top, name)
+        os.makedirs(folder, exist_ok=True)
+        for i, data in enumerate(good):
+            with open(os.path.join(folder, "good-%02d" % i), "wb") as f:
+                f.write(data)
+        small = sorted(good, key=len)[:4]
+        for i in range(30):
+            data = damaged(rng, rng.choice(small), 4 if name == "tree" else 1)
+            with open(os.path.join(folder, "bad-%02d" % i), "wb") as f:
+                f.write(data)
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["--update"]:
         update()
+    elif sys.argv[1:2] == ["--seeds"]:
+        seeds(sys.argv[2])
     else:
         sys.exit(main(os.path.abspath(sys.argv[1])))
