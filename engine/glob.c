@@ -277,6 +277,9 @@ static const char *compile(struct compiler *c)
 {
 	const char *flaw = NULL;
 
+	/* Arrays, so that also an empty segment points into one. */
+	ARRAY_GROW(c->g->tokens, c->g->n_tokens, c->cap_tokens);
+	ARRAY_GROW(c->g->ranges, c->g->n_ranges, c->cap_ranges);
 	begin_segment(c);
 	while (!flaw && c->p < c->end) {
 		if (*c->p == '*') {
