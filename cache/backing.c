@@ -52,6 +52,7 @@ static int open_sealed(struct content *ct, struct backing *b)
 		return fd;
 	b->fd = fd;
 	b->sealed = true;
+	statindex_touch(ct->c, &ct->digest);
 	/* Perhaps a sealer was killed before it removed the partial's name. */
 	if (st.st_nlink > 1)
 		partial_unlink(ct);

@@ -40,6 +40,8 @@ int blob_open_named(struct cache *c, const struct digest *d, uint64_t size,
 		(void)batch_flush(c);
 		fd = blob_open_raw(c, d, size, ret_st);
 	}
+	if (fd >= 0)
+		statindex_touch(c, d);
 	return fd;
 }
 

@@ -69,8 +69,10 @@ int cache_bundle_record(struct cache *c, const struct digest *manifest,
 {
 	struct digest_hex hex = digest_to_hex(manifest);
 	cleanup_fd int dirfd = -1;
-	int r = bundle_open(c, hex.str, &dirfd);
+	int r = batch_flush(c); /* its content before itself */
 
+	if (r == 0)
+		r = bundle_open(c, hex.str, &dirfd);
 	if (r == 0)
 		r = point_to_blob(dirfd, "root", root);
 	if (r == 0)

@@ -29,6 +29,7 @@ static int doc_load(struct cache *c, const struct digest *d, size_t max,
 		quarantine(c, ROOM_BLOBS, name.str, -1);
 		return -ENOENT;
 	}
+	statindex_touch(c, d);
 	*ret = steal_ptr(&buf);
 	*ret_len = len;
 	return 0;

@@ -162,6 +162,8 @@ bool statindex_matches(struct cache *c, const struct digest *d,
 		       const struct stat *st);
 void statindex_put(struct cache *c, const struct digest *d,
 		   const struct stat *st);
+/* Note a use of the blob, for gc; cheap, errors are ignored. */
+void statindex_touch(struct cache *c, const struct digest *d);
 void statindex_forget(struct cache *c, const struct digest *d);
 /* Same file with the same bytes, as far as a stat can tell. */
 bool stat_same(const struct stat *a, const struct stat *b);

@@ -15,6 +15,9 @@
 #include "base/io.h"
 #include "base/time.h"
 
+/* How exactly the last use of a blob is known. */
+#define TOUCH_S 3600
+
 struct record {
 	char magic[8];
 	uint8_t digest[DIGEST_SIZE];
@@ -142,6 +145,17 @@ void statindex_put(struct cache *c, const struct digest *d,
 	if (io_pwrite_full(fd, &rec, sizeof(rec), 0) < 0 ||
 	    ftruncate(fd, sizeof(rec)) < 0)
 		unlinkat(c->room[ROOM_INDEX], name.str, 0);
+}
+
+void statindex_touch(struct cache *c, const struct digest *d)
+{
+	struct shard_name name = shard_name(d);
+	int dirfd = c->room[ROOM_INDEX];
+	struct stat st;
+
+	if (fstatat(dirfd, name.str, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    time_wall_s() - st.st_mtime > TOUCH_S)
+		(void)utimensat(dirfd, name.str, NULL, AT_SYMLINK_NOFOLLOW);
 }
 
 void statindex_forget(struct cache *c, const struct digest *d)
