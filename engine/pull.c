@@ -152,6 +152,15 @@ static int record(struct role_view *v, const struct op *op, struct error **errp)
 				   role->n_layers, errp);
 }
 
+/* What the caller is told is here survives a power cut. */
+static int make_durable(struct role_view *v, struct error **errp)
+{
+	struct cache *c;
+	int r = session_cache(v->bundle->session, &c, errp);
+
+	return r < 0 ? r : cache_sync(c, errp);
+}
+
 static int fetch_selected(struct select *s, int show_progress,
 			  const struct op *op, struct error **errp)
 {
@@ -185,8 +194,9 @@ int pull(struct role_view *v, const char *glob, bool externals,
 		return error_set_kind(errp, ERROR_NOT_FOUND, ENOENT,
 				      "no file of role '%s' matches '%s'",
 				      v->role->name, glob);
+	r = make_durable(v, errp);
 	/* A layer's folder promises all its big files. */
-	if (!glob)
+	if (r >= 0 && !glob)
 		r = record(v, op, errp);
 	if (r >= 0)
 		*ret = out;
