@@ -1,104 +1,108 @@
 /*
  * bench-many LAYOUT N: puts a bundle "many@1" of N files into an OCI layout
- * folder, tree, root and manifest alone: the packs that the tree names are not
- * there. For measuring mounts and listings of big trees.
+ * folder. Only a thousand of them differ, so that the tree is big and its
+ * content small: for measuring mounts and listings.
  */
 #include <stdio.h>
 
 #include "base/escape.h"
 #include "cache/content.h"
 #include "engine/root.h"
+#include "engine/tar.h"
 #include "engine/tree_builder.h"
 #include "storage/registry.h"
 
-#define FILES_PER_DIR  100
-#define FILES_PER_PACK 10000
-#define FILE_SIZE      4096u
+#define FILES_PER_DIR 100
+#define CONTENTS      1000
+#define FILE_SIZE     64
 
 struct made {
 	struct tree_ref tree;
 	void *mem;
-	struct descriptor *packs;
-	size_t n_packs;
+	struct strbuf pack;
+	struct digest pack_digest;
+	struct digest contents[CONTENTS];
+	uint64_t offsets[CONTENTS];
 };
 
-static struct digest digest_of_number(const char *what, unsigned long n)
+static char *path_of(unsigned long i)
 {
-	cleanup_free char *s = xasprintf("%s %lu", what, n);
+	unsigned long dir = i / FILES_PER_DIR;
 
-	return digest_of_str(s);
+	return xasprintf("d%03lu/d%03lu/file-%07lu.bin", dir / 100, dir % 100,
+			 i);
 }
 
-static uint32_t add_pack(struct made *m, struct tree_builder *b, size_t n)
+/* The first thousand files, one tar entry each. */
+static void make_pack(struct made *m)
 {
-	uint64_t size = (uint64_t)FILES_PER_PACK * FILE_SIZE;
-	uint32_t n_chunks = chunk_count(size);
-	cleanup_free struct digest *chunks = xcalloc(n_chunks, sizeof(*chunks));
-	struct tree_source_spec s = {
-		.kind = TREE_SOURCE_PACK,
-		.digest = digest_of_number("pack", n),
-		.size = size,
-		.chunks = chunks,
-		.n_chunks = n_chunks,
-	};
+	static const char zeros[TAR_RECORD];
 
-	for (uint32_t i = 0; i < n_chunks; i++)
-		chunks[i] = digest_of_number("chunk", n * 1000 + i);
-	m->packs[m->n_packs++] = (struct descriptor){
-		.media_type = (char *)MEDIA_TYPE_PACK,
-		.digest = s.digest,
-		.size = size,
-	};
-	return tree_builder_source(b, &s);
-}
+	for (unsigned long i = 0; i < CONTENTS; i++) {
+		cleanup_free char *path = path_of(i);
+		struct tar_entry e = {
+			.kind = TAR_FILE, .path = path, .size = FILE_SIZE};
+		char content[FILE_SIZE + 1];
 
-static int add_files(struct made *m, struct tree_builder *b, unsigned long n,
-		     struct error **errp)
-{
-	uint32_t pack = TREE_NONE;
-	int r = 0;
-
-	for (unsigned long i = 0; r == 0 && i < n; i++) {
-		unsigned long dir = i / FILES_PER_DIR;
-		cleanup_free char *path =
-			xasprintf("d%03lu/d%03lu/file-%07lu.bin", dir / 100,
-				  dir % 100, i);
-		struct tree_file f = {
-			.size = FILE_SIZE,
-			.digest = digest_of_number("file", i),
-			.offset = i % FILES_PER_PACK * FILE_SIZE,
-		};
-
-		if (i % FILES_PER_PACK == 0)
-			pack = add_pack(m, b, i / FILES_PER_PACK);
-		f.source = pack;
-		r = tree_builder_add_file(b, path, &f, errp);
+		snprintf(content, sizeof(content), "%0*lu", FILE_SIZE, i);
+		tar_header(&m->pack, &e);
+		m->offsets[i] = m->pack.len;
+		m->contents[i] = digest_of_buf(content, FILE_SIZE);
+		strbuf_add(&m->pack, content, FILE_SIZE);
+		strbuf_add(&m->pack, zeros, tar_padding(FILE_SIZE));
 	}
-	return r;
+	strbuf_add(&m->pack, zeros, tar_trailer(m->pack.len));
+	m->pack_digest = digest_of_buf(m->pack.buf, m->pack.len);
+}
+
+static struct digest *chunks_of(const void *p, size_t n, uint32_t *ret_n)
+{
+	struct digest *chunks = NULL;
+
+	*ret_n = n > CHUNK_SIZE ? chunk_count(n) : 0;
+	if (*ret_n)
+		chunks = xcalloc(*ret_n, sizeof(*chunks));
+	for (uint32_t i = 0; i < *ret_n; i++)
+		chunks[i] =
+			digest_of_buf((const char *)p + (size_t)i * CHUNK_SIZE,
+				      chunk_len(n, i));
+	return chunks;
 }
 
 static int build_tree(struct made *m, unsigned long n, struct error **errp)
 {
 	cleanup_tree_builder struct tree_builder *b = tree_builder_new();
+	cleanup_free struct digest *chunks = NULL;
+	struct tree_source_spec s = {
+		.kind = TREE_SOURCE_PACK,
+		.digest = m->pack_digest,
+		.size = m->pack.len,
+	};
+	uint32_t source;
 	size_t len;
-	int r;
+	int r = 0;
 
-	m->packs = xcalloc(n / FILES_PER_PACK + 1, sizeof(*m->packs));
-	r = add_files(m, b, n, errp);
+	chunks = chunks_of(m->pack.buf, m->pack.len, &s.n_chunks);
+	s.chunks = chunks;
+	source = tree_builder_source(b, &s);
+	for (unsigned long i = 0; r == 0 && i < n; i++) {
+		cleanup_free char *path = path_of(i);
+		struct tree_file f = {
+			.size = FILE_SIZE,
+			.digest = m->contents[i % CONTENTS],
+			.source = source,
+			.offset = m->offsets[i % CONTENTS],
+		};
+
+		r = tree_builder_add_file(b, path, &f, errp);
+	}
 	if (r == 0)
 		r = tree_builder_finish(b, &m->mem, &len, errp);
 	if (r < 0)
 		return r;
 	m->tree.size = len;
 	m->tree.digest = digest_of_buf(m->mem, len);
-	if (len <= CHUNK_SIZE)
-		return 0;
-	m->tree.n_chunks = chunk_count(len);
-	m->tree.chunks = xcalloc(m->tree.n_chunks, sizeof(struct digest));
-	for (uint32_t i = 0; i < m->tree.n_chunks; i++)
-		m->tree.chunks[i] =
-			digest_of_buf((char *)m->mem + (size_t)i * CHUNK_SIZE,
-				      chunk_len(len, i));
+	m->tree.chunks = chunks_of(m->mem, len, &m->tree.n_chunks);
 	return 0;
 }
 
@@ -135,26 +139,29 @@ static void write_root(const struct made *m, unsigned long n,
 	root_write(&root, out);
 }
 
-static void write_manifest(const struct made *m, const struct strbuf *root,
-			   struct manifest *man, struct strbuf *out)
+static void write_manifest(const struct made *m, struct strbuf *root,
+			   struct strbuf *out, struct digest *ret_root)
 {
-	man->config = (struct descriptor){
-		.media_type = (char *)MEDIA_TYPE_ROOT,
-		.digest = digest_of_buf(root->buf, root->len),
-		.size = root->len,
-		.data = root->len <= ROOT_INLINE_MAX ? root->buf : NULL,
+	struct descriptor layers[] = {
+		{.media_type = (char *)MEDIA_TYPE_TREE,
+		 .digest = m->tree.digest,
+		 .size = m->tree.size},
+		{.media_type = (char *)MEDIA_TYPE_PACK,
+		 .digest = m->pack_digest,
+		 .size = m->pack.len},
 	};
-	man->n_layers = m->n_packs + 1;
-	man->layers = xcalloc(man->n_layers, sizeof(*man->layers));
-	man->layers[0] = (struct descriptor){
-		.media_type = (char *)MEDIA_TYPE_TREE,
-		.digest = m->tree.digest,
-		.size = m->tree.size,
+	struct manifest man = {
+		.config = {.media_type = (char *)MEDIA_TYPE_ROOT,
+			   .digest = digest_of_buf(root->buf, root->len),
+			   .size = root->len,
+			   .data = root->len <= ROOT_INLINE_MAX ? root->buf
+								: NULL},
+		.layers = layers,
+		.n_layers = ARRAY_SIZE(layers),
 	};
-	for (size_t i = 0; i < m->n_packs; i++)
-		man->layers[i + 1] = m->packs[i];
-	manifest_write(man, out);
-	free(man->layers);
+
+	manifest_write(&man, out);
+	*ret_root = man.config.digest;
 }
 
 static int push(struct registry *reg, const struct made *m, unsigned long n,
@@ -162,14 +169,16 @@ static int push(struct registry *reg, const struct made *m, unsigned long n,
 {
 	cleanup_strbuf struct strbuf root = STRBUF_INIT;
 	cleanup_strbuf struct strbuf bytes = STRBUF_INIT;
-	struct manifest man = {0};
+	struct digest root_digest;
 	int r;
 
 	write_root(m, n, &root);
-	write_manifest(m, &root, &man, &bytes);
+	write_manifest(m, &root, &bytes, &root_digest);
 	r = put(reg, &m->tree.digest, m->mem, m->tree.size, errp);
 	if (r == 0)
-		r = put(reg, &man.config.digest, root.buf, root.len, errp);
+		r = put(reg, &m->pack_digest, m->pack.buf, m->pack.len, errp);
+	if (r == 0)
+		r = put(reg, &root_digest, root.buf, root.len, errp);
 	if (r == 0)
 		r = reg->ops->put_manifest(reg, "many", "1",
 					   MEDIA_TYPE_MANIFEST, bytes.buf,
@@ -190,12 +199,13 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	reg = registry_layout_new(argv[1]);
+	make_pack(&m);
 	r = build_tree(&m, n, &err);
 	if (r == 0)
 		r = push(reg, &m, n, &err);
 	free(m.mem);
 	free(m.tree.chunks);
-	free(m.packs);
+	strbuf_release(&m.pack);
 	if (r < 0) {
 		print_line(stderr, "bench-many: %s",
 			   err ? err->message : "failed");
