@@ -1,0 +1,27 @@
+#include "cli/args.h"
+#include "fs/verbs.h"
+
+static const struct verb verbs[] = {
+	{"mount", "REF DIR", "show a bundle as a read-only folder", 2, 2,
+	 mount_verb_options, verb_mount},
+	{"umount", "DIR", "end a mount", 1, 1, umount_verb_options,
+	 verb_umount},
+	{"status", "[DIR]", "what the mounts of this machine are doing", 0, 1,
+	 NULL, verb_status},
+	{"version", "", "print versions and what they can do", 0, 0, NULL,
+	 verb_version},
+	{"help", "[COMMAND]", "print help", 0, 1, NULL, NULL},
+	{NULL},
+};
+
+static const struct program mopsfs = {
+	.name = "mopsfs",
+	.summary = "Mount versioned bundles: bytes arrive when they are read, "
+		   "and none is shown unverified.",
+	.verbs = verbs,
+};
+
+int main(int argc, char **argv)
+{
+	return cli_main(&mopsfs, argc, argv);
+}

@@ -1,0 +1,360 @@
+/* mopsfs mount: check, fork, wait until the tree can be read. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/escape.h"
+#include "base/io.h"
+#include "base/json.h"
+#include "cli/output.h"
+#include "fs/job.h"
+#include "fs/mountinfo.h"
+#include "fs/place.h"
+#include "fs/verbs.h"
+
+const struct arg_option mount_verb_options[] = {
+	{"options", 'o', "LIST", true,
+	 "mount options: io=auto|passthrough|cached, allow_other, noexec, "
+	 "readahead_kb=N, stacked_cache, and any setting by name"},
+	{"foreground", 'f', NULL, false, "stay until the mount ends"},
+	{"ready-fd", 0, "N", false,
+	 "write a newline to descriptor N when the tree can be read"},
+	{"log", 0, "TARGET", false,
+	 "where the daemon logs: journal (default), syslog, stderr (default "
+	 "with -f) or a file"},
+	{NULL},
+};
+
+struct caller {
+	struct cli *cli;
+	struct mount_options options;
+	char **option_texts; /* taken apart; settings lead into them */
+	struct reference ref;
+	char *mountpoint, *log;
+	int ready_fd;
+	int signals; /* signalfd */
+	pid_t helper;
+};
+
+static void caller_release(struct caller *c)
+{
+	strv_free(c->option_texts);
+	reference_release(&c->ref);
+	free(c->mountpoint);
+	free(c->log);
+	closep(&c->signals);
+}
+#define cleanup_caller __attribute__((cleanup(caller_release)))
+
+/* Options may hold settings: read all, then load the settings anew. */
+static int read_options(struct caller *c, struct error **errp)
+{
+	struct cli *cli = c->cli;
+	const char *text;
+	int r = 0;
+
+	for (size_t i = 0; (text = cli_value_at(cli, "options", i)); i++)
+		strv_append(&c->option_texts, xstrdup(text));
+	for (size_t i = 0; r == 0 && i < strv_len(c->option_texts); i++)
+		r = mount_options_parse(c->option_texts[i], &c->options, cli,
+					errp);
+	if (r < 0 || !c->option_texts)
+		return r;
+	settings_release(&cli->settings);
+	return settings_load(cli->flags, cli->n_flags, &cli->settings, errp);
+}
+
+static int read_ready_fd(struct caller *c, struct error **errp)
+{
+	const char *text = cli_value(c->cli, "ready-fd");
+	char *end;
+	long n;
+
+	if (!text)
+		return 0;
+	n = strtol(text, &end, 10);
+	if (end == text || *end || n < 0 || n > INT32_MAX ||
+	    fcntl((int)n, F_GETFL) < 0)
+		return error_set(errp, EINVAL,
+				 "'--ready-fd %s' is not an open descriptor",
+				 text);
+	c->ready_fd = (int)n;
+	return 0;
+}
+
+static bool is_log_file(const char *target)
+{
+	return strcmp(target, "stderr") && strcmp(target, "syslog") &&
+	       strcmp(target, "journal");
+}
+
+static void read_log(struct caller *c)
+{
+	const char *text = cli_value(c->cli, "log");
+	cleanup_free char *cwd = getcwd(NULL, 0);
+
+	if (!text)
+		text = cli_has(c->cli, "foreground") ? "stderr" : "journal";
+	if (is_log_file(text) && *text != '/' && cwd)
+		c->log = xasprintf("%s/%s", cwd, text);
+	else
+		c->log = xstrdup(text);
+}
+
+static int read_reference(struct caller *c, struct error **errp)
+{
+	int r = reference_parse(c->cli->args[0], c->cli->settings.registry,
+				&c->ref, errp);
+
+	/* The daemon will be somewhere else. */
+	if (r == 0 && c->ref.layout && c->ref.registry[0] != '/') {
+		cleanup_free char *cwd = getcwd(NULL, 0);
+		char *folder;
+
+		if (!cwd)
+			return error_set_errno(errp, errno,
+					       "the current folder");
+		folder = xasprintf("%s/%s", cwd, c->ref.registry);
+		free(c->ref.registry);
+		c->ref.registry = folder;
+	}
+	return r;
+}
+
+/* A plain user may let others in only where the administrator said so. */
+static int check_allow_other(const struct caller *c, struct error **errp)
+{
+	cleanup_file FILE *f = NULL;
+	char line[256];
+
+	if (!c->options.allow_other || geteuid() == 0)
+		return 0;
+	f = fopen("/etc/fuse.conf", "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, " \t\r\n")] = '\0';
+		if (!strcmp(line, "user_allow_other"))
+			return 0;
+	}
+	error_set_kind(errp, ERROR_VALIDATION, EPERM,
+		       "'-o allow_other' is for root on this machine");
+	return error_hint(errp, -EPERM,
+			  "'user_allow_other' in /etc/fuse.conf allows it to "
+			  "all users");
+}
+
+/* Everything of ours that a mount must not cover. */
+static int check_place(struct caller *c, struct error **errp)
+{
+	const char *home = getenv("XDG_CONFIG_HOME");
+	cleanup_free char *config =
+		home && *home ? xasprintf("%s/mops", home)
+			      : xasprintf("%s/.config/mops",
+					  getenv("HOME") ? getenv("HOME") : "");
+	const char *needed[7] = {".", "/etc/mops", config,
+				 c->cli->settings.cache_dir};
+	size_t n = 4;
+
+	if (c->ref.layout)
+		needed[n++] = c->ref.registry;
+	if (is_log_file(c->log))
+		needed[n++] = c->log;
+	return place_check(c->mountpoint, needed, errp);
+}
+
+static int prepare(struct caller *c, struct error **errp)
+{
+	int r = read_options(c, errp);
+
+	if (r == 0)
+		r = read_ready_fd(c, errp);
+	if (r == 0)
+		r = read_reference(c, errp);
+	if (r == 0)
+		r = check_allow_other(c, errp);
+	if (r < 0)
+		return r;
+	read_log(c);
+	c->mountpoint = mountpoint_path(c->cli->args[1]);
+	if (!c->mountpoint)
+		return error_kind(errp,
+				  error_set_errno(errp, errno,
+						  "mountpoint '%s'",
+						  c->cli->args[1]),
+				  ERROR_VALIDATION);
+	return check_place(c, errp);
+}
+
+/*
+ * Waiting.
+ */
+
+static int catch_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void pass_signals_on(struct caller *c)
+{
+	struct signalfd_siginfo si;
+
+	while (read(c->signals, &si, sizeof(si)) == sizeof(si))
+		if (si.ssi_signo != SIGCHLD)
+			kill(c->helper, (int)si.ssi_signo);
+}
+
+/* Wait for @fd to have something, handing signals to the helper, which ends
+ * everything in order. */
+static void wait_for_report(struct caller *c, int fd)
+{
+	struct pollfd p[] = {{.fd = fd, .events = POLLIN},
+			     {.fd = c->signals, .events = POLLIN}};
+
+	do {
+		p[0].revents = p[1].revents = 0;
+		poll(p, ARRAY_SIZE(p), -1);
+		if (p[1].revents)
+			pass_signals_on(c);
+	} while (!p[0].revents);
+}
+
+static int wait_for_helper(struct caller *c)
+{
+	struct pollfd p = {.fd = c->signals, .events = POLLIN};
+	int status;
+
+	while (waitpid(c->helper, &status, WNOHANG) != c->helper) {
+		poll(&p, 1, -1);
+		pass_signals_on(c);
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : ERROR_DOWNLOAD;
+}
+
+/* Tell systemd (sd_notify(3)) that the service is up. */
+static void notify_manager(void)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	static const char text[] = "READY=1\nSTATUS=mounted\n";
+	cleanup_fd int fd = -1;
+	size_t n = path ? strlen(path) : 0;
+
+	if (n < 2 || n >= sizeof(a.sun_path))
+		return;
+	memcpy(a.sun_path, path, n);
+	if (path[0] == '@')
+		a.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0)
+		sendto(fd, text, sizeof(text) - 1, MSG_NOSIGNAL,
+		       (struct sockaddr *)&a,
+		       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+}
+
+static void say_ready(struct caller *c, const struct strbuf *doc)
+{
+	cleanup_json struct json *j = NULL;
+
+	if (c->ready_fd >= 0) {
+		io_write_full(c->ready_fd, "\n", 1);
+		close(c->ready_fd);
+	}
+	notify_manager();
+	if (c->cli->json) {
+		output_json(doc);
+		fflush(stdout);
+	} else if (!c->cli->quiet &&
+		   json_parse(doc->buf, doc->len, &JSON_LIMITS_DOC, &j, NULL) ==
+			   0) {
+		int64_t nodes = 0, bytes = 0;
+
+		json_int(json_get(j, "nodes"), &nodes);
+		json_int(json_get(j, "bytes"), &bytes);
+		print_line(stderr,
+			   "mounted %s (%s, role %s, %lld entries, %s) on %s",
+			   json_str(json_get(j, "reference")),
+			   json_str(json_get(j, "digest")),
+			   json_str(json_get(j, "role")), (long long)nodes,
+			   output_size((uint64_t)bytes).str, c->mountpoint);
+	}
+}
+
+static int fork_helper(struct caller *c, int *ret_report, struct error **errp)
+{
+	struct mount_job job = {
+		.settings = &c->cli->settings,
+		.options = &c->options,
+		.reference = &c->ref,
+		.mountpoint = c->mountpoint,
+		.log = c->log,
+		.foreground = cli_has(c->cli, "foreground"),
+	};
+	int pipe_fds[2];
+
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return error_set_errno(errp, errno, "making a pipe");
+	fflush(NULL);
+	c->helper = fork();
+	if (c->helper == 0) {
+		close(pipe_fds[0]);
+		job.report_fd = pipe_fds[1];
+		_exit(helper_run(&job));
+	}
+	close(pipe_fds[1]);
+	if (c->helper < 0) {
+		close(pipe_fds[0]);
+		return error_set_errno(errp, errno, "starting a process");
+	}
+	*ret_report = pipe_fds[0];
+	return 0;
+}
+
+int verb_mount(struct cli *cli, struct error **errp)
+{
+	cleanup_caller struct caller c = {.cli = cli,
+					  .options = MOUNT_OPTIONS_DEFAULT,
+					  .ready_fd = -1,
+					  .signals = -1};
+	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
+	cleanup_fd int report = -1;
+	int r = prepare(&c, errp);
+
+	if (r < 0)
+		return r;
+	c.signals = catch_signals();
+	r = fork_helper(&c, &report, errp);
+	if (r < 0)
+		return r;
+	wait_for_report(&c, report);
+	r = job_read_report(report, &doc, errp);
+	if (r < 0) {
+		int status = wait_for_helper(&c);
+
+		/* Ended by a signal to us: not an error to print. */
+		if (status != EXIT_STATUS_SIGINT &&
+		    status != EXIT_STATUS_SIGTERM)
+			return r;
+		error_freep(errp);
+		return status;
+	}
+	say_ready(&c, &doc);
+	return cli_has(cli, "foreground") ? wait_for_helper(&c) : 0;
+}

@@ -1,0 +1,380 @@
+#!/usr/bin/python3
+"""What readers of a mount see when the store stalls, lies, refuses or is gone."""
+import errno
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+import mopstest  # noqa: E402
+from mopstest import MOPSFS, Failed, wait_for  # noqa: E402
+
+SERVER = pathlib.Path(__file__).resolve().parent.parent / "servers/bad_registry.py"
+MIB = 1 << 20
+
+
+class BadRegistry:
+    """tests/servers/bad_registry.py over the embedded registry of @env."""
+
+    def __init__(self, env):
+        layout = pathlib.Path(env.vars["XDG_DATA_HOME"]) / "mops/registry"
+        self.proc = subprocess.Popen([sys.executable, SERVER, layout], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        line = self.proc.stdout.readline().decode()
+        self.host = "127.0.0.1:" + line.split("port=")[1].strip()
+        env.servers.append(self)
+
+    def stop(self):
+        self.proc.stdin.close()
+        self.proc.stdout.close()
+        self.proc.wait(10)
+
+    def ask(self, path):
+        with urllib.request.urlopen(f"http://{self.host}/{path}", timeout=10) as r:
+            return r.read()
+
+    def mode(self, mode):
+        self.ask(f"control?mode={mode}")
+
+    def count(self):
+        return int(self.ask("count"))
+
+
+def bundle(env):
+    """Four big files and a small one; returns the registry and the folder."""
+    mopstest.need_root()
+    top = env.fresh("ws")
+    for i in range(4):
+        mopstest.write_random(top / f"big{i}.bin", 6 * MIB, i)
+    mopstest.write_random(top / "small.bin", 1000, 9)
+    env.push(top, "demo:1")
+    return BadRegistry(env), top
+
+
+def status(env, at):
+    return json.loads(env.mopsfs("status", at, "--json").stdout)
+
+
+def mount(env, server, *args):
+    return env.mount(f"{server.host}/demo:1", "--plain-http", *args)
+
+
+def parked(env, at, n=1):
+    wait_for(f"{n} parked reads", lambda: status(env, at)["parked"] >= n, 10)
+
+
+def errno_of(fn, *args):
+    try:
+        fn(*args)
+    except OSError as e:
+        return e.errno
+    return 0
+
+
+# Readers are programs of their own, since they get killed.
+READERS = {
+    "read": "f = open(path, 'rb', 0); f.read(65536)",
+    "mmap": "f = open(path, 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); m[1 << 20]",
+    "direct": "fd = os.open(path, os.O_RDONLY | os.O_DIRECT); b = mmap.mmap(-1, 1 << 20); os.preadv(fd, [b], 0)",
+}
+
+
+def reader(kind, path, before=""):
+    code = f"import os, mmap, signal\npath = {str(path)!r}\n{before}\n{READERS[kind]}\n"
+    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
+
+
+def time_to_die(proc, sig):
+    begin = time.monotonic()
+    proc.send_signal(sig)
+    try:
+        proc.wait(10)
+    except subprocess.TimeoutExpired as e:
+        raise Failed(f"a reader survives signal {sig} for 10 s") from e
+    return (time.monotonic() - begin) * 1000
+
+
+def signalled_readers_are_freed(env):
+    server, _ = bundle(env)
+    slow = []
+    with mount(env, server, "-o", "io=cached") as at:
+        (at / "small.bin").read_bytes()
+        server.mode("silent")
+        # Python answers SIGINT with an exception: the signal is *caught*.
+        for sig in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            for kind in READERS:
+                if (sig, kind) == (signal.SIGINT, "mmap"):
+                    continue  # see the next test
+                for i in range(3):
+                    proc = reader(kind, at / f"big{i}.bin")
+                    parked(env, at)
+                    time.sleep(0.1)  # parked for a while, as a stalled reader is
+                    ms = time_to_die(proc, sig)
+                    slow.append((ms, kind, sig.name))
+                    wait_for("nothing parked", lambda: status(env, at)["parked"] == 0, 5)
+        worst = sorted(slow)[-1]
+        # Python itself takes some of it to end.
+        if worst[0] > 150 or sorted(slow)[len(slow) // 2][0] > 100:
+            raise Failed(f"freed after {worst} ms; all: {sorted(slow)}")
+        print(f"# slowest of {len(slow)}: {worst[0]:.0f} ms ({worst[1]}, {worst[2]})")
+        if status(env, at)["errors"]:
+            raise Failed(status(env, at)["errors"])
+        server.mode("ok")
+        if len((at / "big0.bin").read_bytes()) != 6 * MIB:
+            raise Failed("the mount is hurt")
+
+
+def a_handler_runs_although_a_page_fault_waits(env):
+    """The fault itself is taken up again when the handler returns: nothing but
+    SIGBUS would break it."""
+    server, _ = bundle(env)
+    with mount(env, server, "-o", "io=cached") as at:
+        server.mode("silent")
+        r, w = os.pipe()
+        os.set_blocking(w, False)
+        code = f"""
+import mmap, signal
+signal.signal(signal.SIGINT, lambda *a: None)
+signal.set_wakeup_fd({w})
+f = open({str(at / "big0.bin")!r}, "rb")
+m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+m[1 << 20]
+"""
+        proc = subprocess.Popen([sys.executable, "-c", code], pass_fds=[w])
+        parked(env, at)
+        time.sleep(0.1)
+        begin = time.monotonic()
+        proc.send_signal(signal.SIGINT)
+        if os.read(r, 1) != bytes([signal.SIGINT]):
+            raise Failed("the handler did not run")
+        ms = (time.monotonic() - begin) * 1000
+        if ms > 100:
+            raise Failed(f"the handler ran after {ms:.0f} ms")
+        server.mode("ok")
+        if proc.wait(20) != 0:
+            raise Failed(f"exit {proc.returncode}")
+        os.close(r)
+        os.close(w)
+
+
+def a_signal_that_a_reader_handles_does_not_disturb_it(env):
+    """SIGCHLD, SIGURG and timers never end a read."""
+    server, top = bundle(env)
+    with mount(env, server, "-o", "io=cached") as at:
+        server.mode("silent")
+        for i, kind in enumerate(READERS):
+            proc = reader(kind, at / f"big{i}.bin", "\n".join(
+                f"signal.signal(signal.{s}, lambda *a: None)" for s in ("SIGCHLD", "SIGURG", "SIGALRM", "SIGUSR1")))
+            parked(env, at)
+            for sig in (signal.SIGCHLD, signal.SIGURG, signal.SIGALRM, signal.SIGUSR1):
+                proc.send_signal(sig)
+            time.sleep(0.3)
+            if proc.poll() is not None or status(env, at)["interrupted"]:
+                raise Failed(f"{kind}: exit {proc.poll()}, {status(env, at)['interrupted']} interrupted")
+            server.mode("ok")
+            if proc.wait(20) != 0:
+                raise Failed(f"{kind}: exit {proc.returncode}")
+            server.mode("silent")
+        server.mode("ok")
+        if mopstest.sha256_file(at / "big1.bin") != mopstest.sha256_file(top / "big1.bin"):
+            raise Failed("other bytes")
+
+
+def drop_pages():
+    """Make the kernel ask us again."""
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
+        f.write("1")
+
+
+def stalled_reads_block_nothing_else(env):
+    server, top = bundle(env)
+    with mount(env, server, "-o", "io=cached") as at:
+        (at / "small.bin").read_bytes()
+        mopstest.sha256_file(at / "big3.bin")
+        server.mode("silent")
+        procs = [reader(kind, at / f"big{i % 3}.bin") for i in range(16) for kind in READERS]
+        parked(env, at, 3)
+        begin = time.monotonic()
+        for _ in range(20):
+            if len(list(at.iterdir())) != 6:
+                raise Failed("listing")
+            os.stat(at / "big0.bin")
+            os.getxattr(at / "big0.bin", "user.mops.state")
+        drop_pages()
+        if mopstest.sha256_file(at / "big3.bin") != mopstest.sha256_file(top / "big3.bin"):
+            raise Failed("other bytes")
+        took = time.monotonic() - begin
+        if took > 5:
+            raise Failed(f"48 stalled readers slow others down: {took:.1f} s")
+        server.mode("ok")
+        for proc in procs:
+            if proc.wait(60) != 0:
+                raise Failed(f"a stalled reader ended with {proc.returncode}")
+        # Each chunk came once, whoever asked for it.
+        if status(env, at)["fetch"]["bytes_network"] > 30 * MIB:
+            raise Failed(status(env, at)["fetch"])
+
+
+def a_stalled_read_ends_with_its_budget(env):
+    server, _ = bundle(env)
+    with mount(env, server, "-o", "io=cached", "--io-timeout", "2") as at:
+        server.mode("silent")
+        begin = time.monotonic()
+        code = errno_of((at / "big0.bin").read_bytes)
+        took = time.monotonic() - begin
+        if code != errno.EIO or not 1.5 < took < 8:
+            raise Failed(f"errno {code} after {took:.1f} s")
+        text = os.getxattr(at / "big0.bin", "user.mops.error").decode()
+        if "site " not in text:
+            raise Failed(text)
+        server.mode("ok")
+
+        def well():
+            try:
+                return len((at / "big0.bin").read_bytes()) == 6 * MIB
+            except OSError:
+                return False
+        wait_for("the file to be readable again", well, 10)
+        if errno_of(os.getxattr, at / "big0.bin", "user.mops.error") != errno.ENODATA:
+            raise Failed("an old error is still shown")
+
+
+def expect_errno(env, mode, code, site):
+    server, top = bundle(env)
+    with mount(env, server, "-o", "io=cached", "--io-timeout", "3") as at:
+        server.mode(mode)
+        got = errno_of((at / "big0.bin").read_bytes)
+        if got != code:
+            raise Failed(f"{mode}: {errno.errorcode.get(got, got)}")
+        sites = {e["name"]: e["count"] for e in status(env, at)["errors"]}
+        if site not in sites:
+            raise Failed(f"{mode}: {sites}")
+        digest = mopstest.sha256_file(top / "big0.bin")
+        if (env.cache() / "blobs/sha256" / digest[:2] / digest).exists():
+            raise Failed("bad bytes have a final name")
+        return sites
+
+
+def wrong_bytes_are_never_shown(env):
+    expect_errno(env, "corrupt", errno.EIO, "verify")
+
+
+def a_refused_read_is_eacces(env):
+    expect_errno(env, "refuse", errno.EACCES, "denied")
+
+
+def a_store_that_is_busy_for_too_long_is_eio(env):
+    server, _ = bundle(env)
+    with mount(env, server, "-o", "io=cached", "--io-timeout", "2") as at:
+        server.mode("busy")
+        if errno_of((at / "big0.bin").read_bytes) != errno.EIO:
+            raise Failed("no EIO")
+        # Short trouble is not seen at all.
+        server.mode("busy")
+        threading.Timer(0.7, server.mode, ["ok"]).start()
+        time.sleep(1.1)  # what failed is remembered for a second
+        if len((at / "big1.bin").read_bytes()) != 6 * MIB:
+            raise Failed("short")
+
+
+def a_cut_body_is_resumed(env):
+    server, top = bundle(env)
+    with mount(env, server, "-o", "io=cached") as at:
+        server.mode("cut")
+        threading.Timer(0.5, server.mode, ["ok"]).start()
+        if mopstest.sha256_file(at / "big0.bin") != mopstest.sha256_file(top / "big0.bin"):
+            raise Failed("other bytes")
+        if status(env, at)["errors"]:
+            raise Failed(status(env, at)["errors"])
+
+
+def failures_are_logged_once_a_minute(env):
+    server, _ = bundle(env)
+    log = env.fresh("log") / "log"
+    with mount(env, server, "-o", "io=cached", "--io-timeout", "3", "--log", log) as at:
+        server.mode("refuse")
+        for _ in range(3):
+            for i in range(4):
+                for off in range(0, 6 * MIB, MIB):
+                    with open(at / f"big{i}.bin", "rb", 0) as f:
+                        errno_of(os.pread, f.fileno(), 4096, off)
+        count = sum(e["count"] for e in status(env, at)["errors"])
+        lines = [line for line in log.read_text().splitlines() if "site " in line]
+        if count < 20 or len(lines) != 1 or "sha256:" not in lines[0]:
+            raise Failed(f"{count} failures, {lines}")
+
+
+def a_hostile_mmap_reader_gets_sigbus_not_zeros(env):
+    server, _ = bundle(env)
+    with mount(env, server, "-o", "io=cached", "--io-timeout", "2") as at:
+        server.mode("corrupt")
+        proc = reader("mmap", at / "big0.bin")
+        if proc.wait(30) != -signal.SIGBUS:
+            raise Failed(f"exit {proc.returncode}")
+
+
+def sigterm_ends_a_mount_with_stalled_readers(env):
+    server, _ = bundle(env)
+    with mount(env, server, "-o", "io=cached") as at:
+        server.mode("silent")
+        procs = [reader(kind, at / f"big{i}.bin") for i in range(3) for kind in READERS]
+        parked(env, at, 3)
+        pid = status(env, at)["pid"]
+        begin = time.monotonic()
+        os.kill(pid, signal.SIGTERM)
+        wait_for("the mount to end", lambda: not mopstest.is_mounted(at), 15)
+        for proc in procs:
+            proc.wait(20)
+        if time.monotonic() - begin > 15:
+            raise Failed("took too long")
+        server.mode("ok")
+
+
+def offline_needs_everything_and_then_no_store(env):
+    server, top = bundle(env)
+    ref = f"{server.host}/demo:1"
+    at = env.fresh("mnt")
+    p = env.mopsfs("mount", ref, at, "--plain-http", "--offline", code=3)
+    if len(p.stderr.splitlines()) > 2:
+        raise Failed(p.stderr)
+    with mount(env, server) as live:
+        (live / "small.bin").read_bytes()
+    p = env.mopsfs("mount", ref, at, "--plain-http", "--offline", code=3)
+    if mopstest.is_mounted(at) or not p.stderr:
+        raise Failed(p.stderr)
+    with mount(env, server) as live:
+        want = mopstest.snapshot(live)
+        for path in top.glob("*.bin"):
+            digest = mopstest.sha256_file(path)
+            if path.name != "small.bin":
+                wait_for("a sealed blob", (env.cache() / "blobs/sha256" / digest[:2] / digest).exists)
+    server.stop()
+    env.servers.remove(server)
+    with env.mount(ref, "--plain-http", "--offline") as live:
+        mopstest.same(mopstest.snapshot(live), want)
+        if status(env, live)["fetch"]["requests"]:
+            raise Failed("a store was asked")
+
+
+if __name__ == "__main__":
+    mopstest.run([
+        signalled_readers_are_freed,
+        a_handler_runs_although_a_page_fault_waits,
+        a_signal_that_a_reader_handles_does_not_disturb_it,
+        stalled_reads_block_nothing_else,
+        a_stalled_read_ends_with_its_budget,
+        wrong_bytes_are_never_shown,
+        a_refused_read_is_eacces,
+        a_store_that_is_busy_for_too_long_is_eio,
+        a_cut_body_is_resumed,
+        failures_are_logged_once_a_minute,
+        a_hostile_mmap_reader_gets_sigbus_not_zeros,
+        sigterm_ends_a_mount_with_stalled_readers,
+        offline_needs_everything_and_then_no_store,
+    ])

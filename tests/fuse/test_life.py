@@ -1,0 +1,465 @@
+#!/usr/bin/python3
+"""Mounts begin, end, are refused and recover as promised."""
+import json
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+import mopstest  # noqa: E402
+from mopstest import MOPSFS, Failed, Skip, is_mounted, wait_for  # noqa: E402
+
+
+def bundle(env, ref="demo:1.0"):
+    top = env.fresh("ws")
+    (top / "a.txt").write_text("a\n")
+    mopstest.write_random(top / "big.bin", 3 << 20, 1)
+    env.push(top, ref)
+    return top
+
+
+def status(env, at):
+    return json.loads(env.mopsfs("status", at, "--json").stdout)
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def parent_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(next(line.split()[1] for line in f if line.startswith("PPid:")))
+
+
+def gone(*pids):
+    return lambda: not any(alive(p) for p in pids)
+
+
+def mounted(env, *args):
+    mopstest.need_fuse()
+    at = env.fresh("mnt")
+    env.mounts.append(at)
+    doc = json.loads(env.mopsfs("mount", "demo:1.0", at, "--json", *args).stdout)
+    return at, doc["pid"], parent_of(doc["pid"])
+
+
+def foreground(env, at, *args, **kw):
+    r, w = os.pipe()
+    env.mounts.append(at)
+    p = env.start(MOPSFS, "mount", "demo:1.0", at, "-f", "--ready-fd", w, *args, pass_fds=[w],
+                  stderr=subprocess.PIPE, **kw)
+    os.close(w)
+    return p, r
+
+
+def wait_ready(r):
+    if not select.select([r], [], [], 30)[0]:
+        raise Failed("not ready in 30 s")
+    got = os.read(r, 10)
+    os.close(r)
+    return got == b"\n"
+
+
+def mount_returns_when_the_tree_can_be_read(env):
+    mopstest.need_root()
+    bundle(env)
+    for _ in range(5):
+        at, worker, helper = mounted(env)
+        if (at / "a.txt").read_text() != "a\n":
+            raise Failed("not readable")
+        env.mopsfs("umount", at)
+        if is_mounted(at) or not gone(worker)():
+            raise Failed("umount returned before the daemon ended")
+        wait_for("the helper to end", gone(helper), 5)
+
+
+def mount_leaves_the_callers_pipes(env):
+    """$(mopsfs mount …) returns: the daemon holds neither stdout nor stderr."""
+    mopstest.need_root()
+    bundle(env)
+    at = env.fresh("mnt")
+    env.mounts.append(at)
+    begin = time.monotonic()
+    p = env.run(MOPSFS, "mount", "demo:1.0", at, timeout=60)
+    if time.monotonic() - begin > 30 or p.stdout:
+        raise Failed(p.stdout)
+    if b"mounted" not in p.stderr:
+        raise Failed(p.stderr)
+    if env.run(MOPSFS, "mount", "demo:1.0", env.fresh("mnt"), "-q", code=0).stderr:
+        raise Failed("-q prints")
+    for line in open("/proc/self/mountinfo", encoding="utf-8"):
+        if str(env.base) in line:
+            env.mounts.append(line.split()[4])
+
+
+def sigterm_ends_a_mount(env):
+    mopstest.need_root()
+    bundle(env)
+    for target in ("worker", "helper"):
+        at, worker, helper = mounted(env)
+        os.kill(worker if target == "worker" else helper, signal.SIGTERM)
+        wait_for(f"the end after SIGTERM to the {target}", gone(worker, helper), 5)
+        if is_mounted(at):
+            raise Failed("still mounted")
+
+
+def sigterm_ends_a_mount_that_is_in_use(env):
+    mopstest.need_root()
+    bundle(env)
+    at, worker, helper = mounted(env)
+    with open(at / "a.txt", "rb"):
+        os.kill(worker, signal.SIGTERM)
+        wait_for("the end", gone(worker, helper), 15)
+        if is_mounted(at):
+            raise Failed("still mounted")
+
+
+def a_killed_worker_leaves_no_mount(env):
+    mopstest.need_root()
+    bundle(env)
+    for _ in range(5):
+        at, worker, helper = mounted(env)
+        with open(at / "a.txt", "rb") as f:
+            os.kill(worker, signal.SIGKILL)
+            wait_for("the helper to clean up", gone(worker, helper), 5)
+            if is_mounted(at):
+                raise Failed("a dead mount is left")
+            try:
+                os.pread(f.fileno(), 1, 1)
+            except OSError:
+                pass
+        if list(at.iterdir()):
+            raise Failed("not the folder below")
+
+
+def a_killed_helper_takes_the_mount_with_it(env):
+    mopstest.need_root()
+    bundle(env)
+    at, worker, helper = mounted(env)
+    os.kill(helper, signal.SIGKILL)
+    wait_for("the worker to end in order", gone(worker, helper), 15)
+    # Nobody was left to unmount for it, or it was done: never a live mess.
+    env.mopsfs("mount", "demo:1.0", at)
+    if (at / "a.txt").read_text() != "a\n":
+        raise Failed("not readable")
+
+
+def a_dead_mount_is_taken_away_by_the_next(env):
+    mopstest.need_root()
+    bundle(env)
+    at, worker, helper = mounted(env)
+    os.kill(helper, signal.SIGSTOP)
+    os.kill(worker, signal.SIGKILL)
+    wait_for("the mount to be dead", lambda: not os.path.exists(at), 5)
+    os.kill(helper, signal.SIGKILL)
+    begin = time.monotonic()
+    env.mopsfs("mount", "demo:1.0", at)
+    if (at / "a.txt").read_text() != "a\n":
+        raise Failed("not readable")
+    if time.monotonic() - begin > 2:
+        raise Failed(f"took {time.monotonic() - begin:.1f} s")
+
+
+def foreground_stays_and_says_when_it_is_ready(env):
+    mopstest.need_root()
+    bundle(env)
+    for sig, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        at = env.fresh("mnt")
+        p, r = foreground(env, at)
+        if not wait_ready(r) or (at / "a.txt").read_text() != "a\n":
+            raise Failed("ready too early")
+        if p.poll() is not None:
+            raise Failed("did not stay")
+        p.send_signal(sig)
+        p.communicate(timeout=20)
+        if p.returncode != code or is_mounted(at):
+            raise Failed(f"exit {p.returncode} after signal {sig}")
+    at = env.fresh("mnt")
+    p, r = foreground(env, at)
+    wait_ready(r)
+    env.mopsfs("umount", at)
+    p.communicate(timeout=20)
+    if p.returncode != 0:
+        raise Failed(f"exit {p.returncode} after umount")
+    p, r = foreground(env, at)
+    wait_ready(r)
+    os.kill(status(env, at)["pid"], signal.SIGKILL)
+    p.communicate(timeout=20)
+    if p.returncode != 3 or is_mounted(at):
+        raise Failed(f"exit {p.returncode} after the worker was killed")
+    p, r = foreground(env, at)
+    wait_ready(r)
+    p.kill()
+    p.communicate()
+    wait_for("the mount to follow its foreground process", lambda: not is_mounted(at), 15)
+
+
+def failures_have_their_exit_codes(env):
+    mopstest.need_root()
+    bundle(env)
+    at = env.fresh("mnt")
+    file = env.base / "file"
+    file.write_text("x")
+    cases = (
+        (1, ("mount", "demo:9.9", at)),
+        (1, ("mount", "nothing:1", at)),
+        (11, ("mount", "demo:1.0", at, "--role", "nope")),
+        (2, ("mount", "demo:1.0", file)),
+        (2, ("mount", "demo:1.0", env.base / "missing")),
+        (2, ("mount", "Bad Name!", at)),
+        (2, ("mount", "demo:1.0", at, "-o", "rw")),
+        (2, ("mount", "demo:1.0", at, "-o", "nonsense")),
+        (2, ("mount", "demo:1.0", at, "--ready-fd", "99")),
+        (2, ("mount", "demo:1.0")),
+        (2, ("umount", at)),
+        (2, ("status", at)),
+        (2, ("frobnicate",)),
+    )
+    for code, argv in cases:
+        p = env.mopsfs(*argv, code=code)
+        lines = p.stderr.decode().splitlines()
+        if not lines or not lines[0].startswith("mopsfs: ") or len(lines) > 2 or p.stdout:
+            raise Failed(f"{argv}: {p.stderr} {p.stdout}")
+        if is_mounted(at):
+            raise Failed(f"{argv} mounted")
+        doc = json.loads(env.mopsfs(*argv, "--json", code=code).stdout)
+        if doc["exit_code"] != code or not doc["message"]:
+            raise Failed(doc)
+    p = env.run(MOPSFS, "mount", "demo:1.0", at, "-f", code=1, env={"MOPS_REGISTRY": f"oci:{env.base}/empty"})
+    if b"mopsfs: " not in p.stderr:
+        raise Failed(p.stderr)
+
+
+def a_mount_over_our_own_folders_is_refused(env):
+    mopstest.need_root()
+    bundle(env)
+    env.mopsfs("mount", "demo:1.0", env.fresh("mnt"), "-q", timeout=60)
+    for line in open("/proc/self/mountinfo", encoding="utf-8"):
+        if str(env.base) in line:
+            env.mounts.append(line.split()[4])
+    home = pathlib.Path(env.vars["XDG_DATA_HOME"])
+    logs = env.fresh("logs")
+    config = pathlib.Path(env.vars["XDG_CONFIG_HOME"])
+    (config / "mops").mkdir(exist_ok=True)
+    inside = env.fresh("inside") / "cwd"
+    inside.mkdir()
+    for at, args, kw in (
+            (env.cache(), (), {}),
+            (env.cache() / "blobs", (), {"env": {"MOPS_CACHE_DIR": str(env.cache() / "blobs/sha256/ff/deeper")}}),
+            (env.base, (), {}),
+            (home, (), {}),
+            (config, (), {}),
+            (logs, ("--log", logs / "x.log"), {}),
+            (inside, (), {"cwd": inside}),
+            (inside.parent, (), {"cwd": inside}),
+            ("/", (), {}),
+    ):
+        p = env.mopsfs("mount", "demo:1.0", at, *args, code=2, timeout=30, **kw)
+        if b"needs" not in p.stderr:
+            raise Failed(f"{at}: {p.stderr}")
+
+
+def a_second_mount_at_one_place_is_refused(env):
+    mopstest.need_root()
+    bundle(env)
+    at, _, _ = mounted(env)
+    if b"mounted already" not in env.mopsfs("mount", "demo:1.0", at, code=2).stderr:
+        raise Failed("no reason")
+
+
+def a_mount_in_use_is_not_ended_unless_lazily(env):
+    mopstest.need_root()
+    bundle(env)
+    at, worker, helper = mounted(env)
+    with open(at / "a.txt", "rb") as f:
+        p = env.mopsfs("umount", at, code=3)
+        if b"in use" not in p.stderr or not is_mounted(at):
+            raise Failed(p.stderr)
+        env.mopsfs("umount", "--lazy", at)
+        if is_mounted(at) or not alive(worker):
+            raise Failed("lazy umount")
+        if f.read() != b"a\n":
+            raise Failed("an open file is not served any more")
+    wait_for("the daemon to end with its last user", gone(worker, helper), 10)
+
+
+def status_lists_every_mount(env):
+    mopstest.need_root()
+    bundle(env)
+    a, pid, _ = mounted(env)
+    b, _, _ = mounted(env)
+    doc = json.loads(env.mopsfs("status", "--json").stdout)
+    places = {m["mountpoint"]: m for m in doc["mounts"]}
+    if str(a) not in places or str(b) not in places or places[str(a)]["pid"] != pid:
+        raise Failed(doc)
+    text = env.mopsfs("status", a).stdout.decode()
+    if "data path" not in text or str(a) not in text:
+        raise Failed(text)
+    sock = next(pathlib.Path(env.vars["XDG_RUNTIME_DIR"]).glob("mopsfs/*.sock"))
+    if sock.stat().st_mode & 0o777 != 0o600 or sock.parent.stat().st_mode & 0o777 != 0o700:
+        raise Failed("modes of the socket")
+    env.mopsfs("umount", a)
+    env.mopsfs("umount", b)
+    if list(pathlib.Path(env.vars["XDG_RUNTIME_DIR"]).glob("mopsfs/*")):
+        raise Failed("a socket is left")
+
+
+def status_is_served_while_a_client_says_nothing(env):
+    import socket
+    mopstest.need_root()
+    bundle(env)
+    at, _, _ = mounted(env)
+    sock = next(pathlib.Path(env.vars["XDG_RUNTIME_DIR"]).glob("mopsfs/*.sock"))
+    silent = socket.socket(socket.AF_UNIX)
+    silent.connect(str(sock))
+    status(env, at)
+    silent.close()
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(sock))
+        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        text = b""
+        while block := s.recv(65536):
+            text += block
+    if b"mopsfs_requests_total{op=\"read\"}" not in text or b"mopsfs_read_seconds_count" not in text:
+        raise Failed(text)
+
+
+def a_failing_start_is_told_once(env):
+    """No permission for the device: the reason in one line, exit 3."""
+    mopstest.need_root()
+    bundle(env)
+    script = 'mount --bind /dev/null /dev/fuse && exec "$@"'
+    at = env.fresh("mnt")
+    p = env.run("unshare", "-m", "sh", "-c", script, "sh", MOPSFS, "mount", "demo:1.0", at, code=None)
+    if p.returncode != 3 or len(p.stderr.splitlines()) > 2 or not p.stderr.startswith(b"mopsfs: mounting on"):
+        raise Failed(f"{p.returncode} {p.stderr}")
+
+
+def a_signal_during_the_start_ends_it(env):
+    mopstest.need_root()
+    bundle(env)
+    ended = []
+    for delay in (0.0, 0.005, 0.01, 0.02, 0.05):
+        at = env.fresh("mnt")
+        env.mounts.append(at)
+        p = env.start(MOPSFS, "mount", "demo:1.0", at, "-f", stderr=subprocess.PIPE)
+        timer = threading.Timer(delay, p.send_signal, [signal.SIGTERM])
+        timer.start()
+        try:
+            p.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            raise
+        timer.join()
+        ended.append(p.returncode)
+        wait_for("no mount", lambda at=at: not is_mounted(at), 5)
+    if not set(ended) <= {143, -signal.SIGTERM}:
+        raise Failed(f"exit codes {ended}")
+
+
+def the_log_goes_where_it_was_told(env):
+    mopstest.need_root()
+    bundle(env)
+    log = env.fresh("logs") / "mops.log"
+    at, _, _ = mounted(env, "--log", log, "-v")
+    env.mopsfs("umount", at)
+    text = log.read_text()
+    if "mounted on" not in text or "ends" not in text:
+        raise Failed(text)
+
+
+PLAIN = """
+set -e
+mknod "$1/fuse" c 10 229
+chmod 666 "$1/fuse"
+mount --bind "$1/fuse" /dev/fuse
+shift
+exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+"""
+
+
+def a_plain_user_can_do_it_all(env):
+    mopstest.need_root()
+    mopstest.need_fuse()
+    mopstest.need_program("fusermount3")
+    mopstest.need_program("setpriv")
+    bundle(env)
+    env.base.chmod(0o755)
+    dev = env.fresh("dev")
+    home = env.fresh("plain")
+    for name in ("m", "run"):
+        (home / name).mkdir(mode=0o700)
+    for path in (home, home / "m", home / "run"):
+        os.chown(path, 65534, 65534)
+    if subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "test", "-x", MOPSFS],
+                      check=False).returncode:
+        raise Skip("the build folder is closed to others")
+    vars_ = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), "MOPS_CACHE_DIR": str(home / "cache"),
+             "XDG_CONFIG_HOME": str(home / "config"),
+             "MOPS_REGISTRY": "oci:" + env.vars["XDG_DATA_HOME"] + "/mops/registry"}
+    script = r"""
+    set -e
+    fs=$1 m=$2
+    "$fs" mount demo:1.0 "$m" -q
+    test "$(cat "$m/a.txt")" = a
+    "$fs" status "$m" --json
+    cat "$m/big.bin" | sha256sum
+    grep " $m " /proc/self/mountinfo
+    ! touch "$m/x" 2>/dev/null
+    "$fs" umount "$m"
+    ! grep " $m " /proc/self/mountinfo
+    "$fs" mount demo:1.0 "$m" -q
+    pid=$("$fs" status "$m" --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
+    kill -9 "$pid"
+    for i in $(seq 100); do grep -q " $m " /proc/self/mountinfo || break; sleep 0.05; done
+    ! grep " $m " /proc/self/mountinfo
+    "$fs" mount demo:1.0 "$m" -q
+    pid=$("$fs" status "$m" --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
+    kill "$pid"
+    for i in $(seq 100); do grep -q " $m " /proc/self/mountinfo || break; sleep 0.05; done
+    ! grep " $m " /proc/self/mountinfo
+    "$fs" mount demo:1.0 "$m" -o io=passthrough && exit 9
+    test $? = 9 || true
+    ! grep " $m " /proc/self/mountinfo
+    echo done
+    """
+    p = env.run("unshare", "-m", "sh", "-c", PLAIN, "sh", dev, "sh", "-c", script, "sh", MOPSFS, home / "m",
+                env=vars_, timeout=120)
+    out = p.stdout.decode()
+    if not out.endswith("done\n") or '"mode":"cached"' not in out or "CAP_SYS_ADMIN" not in p.stderr.decode() + out:
+        raise Failed(out + p.stderr.decode())
+    if mopstest.sha256_file(next(env.base.glob("ws-*")) / "big.bin") not in out:
+        raise Failed("other bytes")
+
+
+if __name__ == "__main__":
+    mopstest.run([
+        mount_returns_when_the_tree_can_be_read,
+        mount_leaves_the_callers_pipes,
+        sigterm_ends_a_mount,
+        sigterm_ends_a_mount_that_is_in_use,
+        a_killed_worker_leaves_no_mount,
+        a_killed_helper_takes_the_mount_with_it,
+        a_dead_mount_is_taken_away_by_the_next,
+        foreground_stays_and_says_when_it_is_ready,
+        failures_have_their_exit_codes,
+        a_mount_over_our_own_folders_is_refused,
+        a_second_mount_at_one_place_is_refused,
+        a_mount_in_use_is_not_ended_unless_lazily,
+        status_lists_every_mount,
+        status_is_served_while_a_client_says_nothing,
+        a_failing_start_is_told_once,
+        a_signal_during_the_start_ends_it,
+        the_log_goes_where_it_was_told,
+        a_plain_user_can_do_it_all,
+    ])
