@@ -116,7 +116,8 @@ ssize_t fetch_read(struct fetcher *f, const struct fetch_range *r, void *buf,
 
 /*
  * Make whole sources local and sealed, in the background class, in big runs;
- * waits. @op bounds it. For pull, materialize and trees.
+ * waits. @op bounds it. For pull, materialize and trees. -ENOSPC: the cache
+ * cannot keep them (fetch_read() still works).
  */
 int fetch_whole(struct fetcher *f, struct fetch_source *const *sources,
 		size_t n, const struct op *op, struct error **errp);

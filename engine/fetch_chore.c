@@ -56,6 +56,7 @@ static void sealed_locked(struct fetch_source *s, int r, struct error *err)
 	s->want_seal = false;
 	s->seal_at_ns = s->seal_pause_ns = 0;
 	if (r >= 0) {
+		s->sealed = true;
 		s->unsynced = 0; /* sealing makes all of it durable */
 		return;
 	}

@@ -156,6 +156,7 @@ struct fetch_source {
 	TAILQ_ENTRY(fetch_source) chore_link, dirty_link;
 	enum fetch_chore chore;
 	bool want_seal, dirty;
+	bool sealed;      /* or, a small one, going to be with its group */
 	bool seal_failed; /* not tried again before someone asks for the whole */
 	int64_t seal_at_ns, seal_pause_ns; /* not before, after -EAGAIN */
 	uint64_t unsynced;

@@ -10,9 +10,6 @@
  *   the object changed     between: the rest fails
  *   the store gives up     the rest fails (it has retried for long enough)
  *   the disk is full       readers are served from memory; background fails
- *
- * A source of one chunk is seen by other processes only when it is sealed, so
- * that is done before its claim is given up.
  */
 #include <assert.h>
 #include <errno.h>
@@ -48,7 +45,8 @@ static int keep_in_memory(struct flight *fl, int why, struct error **errp)
 		return error_set(errp, EBADMSG, "a chunk arrived wrong");
 	if (fl->background && why != -EAGAIN) {
 		fl->unkept = true;
-		return error_set_errno(errp, -why, "writing to the cache");
+		return error_set(errp, ENOSPC, "writing to the cache: %s",
+				 strerror(-why));
 	}
 	if (why != -EAGAIN && !atomic_exchange(&fl->f->disk_full, true))
 		log_debug("cache cannot be written (%s): serving from memory",
@@ -376,16 +374,6 @@ static void land_locked(struct fetcher *f, struct fetch_run *run)
 	fetch_source_unref_locked(s);
 }
 
-static void seal_single(struct flight *fl)
-{
-	if (fl->s->n_chunks == 1 && content_has(fl->s->content, 0) &&
-	    content_seal(fl->s->content, NULL) >= 0) {
-		fetcher_lock(fl->f);
-		fl->s->unsynced = 0;
-		fetcher_unlock(fl->f);
-	}
-}
-
 static void fly(struct fetcher *f, struct fetch_run *run)
 {
 	struct flight fl = {
@@ -398,7 +386,6 @@ static void fly(struct fetcher *f, struct fetch_run *run)
 
 	if (!atomic_load(&run->cancel) && trim(&fl) && claim(&fl, &park))
 		start(&fl);
-	seal_single(&fl);
 	unclaim(&fl);
 	fetcher_lock(f);
 	TAILQ_REMOVE(&f->flying, run, link);

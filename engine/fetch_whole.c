@@ -103,14 +103,16 @@ static void go_round(struct fetch_source *s)
 void fetch_source_advance_locked(struct fetch_source *s)
 {
 	bool whole = !TAILQ_EMPTY(&s->wholes);
+	bool there = content_have(s->content) == s->n_chunks;
 
 	if (s->fetcher->closing)
 		return;
-	if (content_sealed(s->content)) {
+	s->sealed = there && (s->sealed || content_sealed(s->content));
+	if (s->sealed) {
 		s->want_seal = false;
 		if (whole)
 			fetch_whole_finish_locked(s, 0, NULL);
-	} else if (content_have(s->content) == s->n_chunks) {
+	} else if (there) {
 		if (s->seal_failed && !whole)
 			return;
 		s->want_seal = true;
@@ -210,5 +212,8 @@ int fetch_whole(struct fetcher *f, struct fetch_source *const *sources,
 		error_free(wh.err);
 		return r;
 	}
-	return wh.result ? error_propagate(errp, &wh.err, wh.result) : 0;
+	if (wh.result)
+		return error_propagate(errp, &wh.err, wh.result);
+	/* Small ones were sealed in groups: the last group, too. */
+	return n ? cache_sync(f->cache, errp) : 0;
 }

@@ -6,8 +6,8 @@
 #include "base/thread.h"
 #include "engine/verify_internal.h"
 
-static void finding(struct verify *v, uint64_t *counter, const char *fmt,
-		    va_list ap)
+static void __attribute__((format(printf, 3, 0)))
+finding(struct verify *v, uint64_t *counter, const char *fmt, va_list ap)
 {
 	cleanup_free char *line = xvasprintf(fmt, ap);
 
