@@ -98,11 +98,48 @@ static void run(struct conformance *c, const struct setup *s)
 	server_stop(&o.server);
 }
 
+/* No trust, and no TLS where it was asked for: said at once, never retried. */
+static void refuses_bad_tls(struct conformance *c, const char *const *argv,
+			    const char *name)
+{
+	cleanup_error struct error *err = NULL;
+	const struct http_client_options co = {.times = RETRY_TIMES_DEFAULT};
+	struct http_client *client = NULL;
+	struct registry *r = NULL;
+	int64_t began;
+	struct server server;
+
+	if (!server_start(&server, argv))
+		tap_skip_all(server.ready);
+	const struct registry_http_options ro = {
+		.host = server_value(&server, "host"),
+		.tls = true,
+		.times = RETRY_TIMES_DEFAULT,
+	};
+
+	if (http_client_new(&co, &client, NULL) < 0 ||
+	    registry_http_new(client, &ro, &r, NULL) < 0)
+		abort();
+	began = time_mono_ns();
+	conformance_begin(c);
+	check_code(c, r->ops->ping(r, NULL, &err), -EIO, err);
+	check(c, time_mono_ns() - began < 3 * NS_PER_S, "it was tried again");
+	conformance_end(c, name);
+	registry_free(r);
+	http_client_free(client);
+	server_stop(&server);
+}
+
 int main(void)
 {
+	const char *const plain[] = {"registry.py", NULL};
+	const char *const untrusted[] = {"registry.py", "--tls", NULL};
+
 	struct conformance c = {0};
 
 	for (size_t i = 0; i < ARRAY_SIZE(setups); i++)
 		run(&c, &setups[i]);
+	refuses_bad_tls(&c, untrusted, "refuses a certificate of nobody");
+	refuses_bad_tls(&c, plain, "refuses a server without TLS");
 	return conformance_done(&c);
 }
