@@ -186,14 +186,21 @@ static int send_blob(struct pusher *p, const struct composed_blob *b,
 static int have_blob(struct pusher *p, const struct composed_blob *b,
 		     struct error **errp)
 {
+	struct error *err = NULL;
 	uint64_t size;
 	int r;
 
 	if (p->o->force)
 		return 0;
 	r = p->registry->ops->has_blob(p->registry, p->out->ref.repo,
-				       &b->desc.digest, &size, p->op, errp);
-	return r == 1 ? size == b->desc.size : r;
+				       &b->desc.digest, &size, p->op, &err);
+	if (r == -EACCES) { /* the upload itself will tell */
+		error_free(err);
+		return 0;
+	}
+	if (r < 0)
+		return error_propagate(errp, &err, r);
+	return r == 1 ? size == b->desc.size : 0;
 }
 
 static int upload_blob(void *ctx, size_t i, struct error **errp)

@@ -68,7 +68,8 @@ struct registry_ops {
 			    struct error **errp);
 
 	/* 1 present (size in *@ret_size when not NULL), 0 absent, or an
-	 * error. */
+	 * error. -EACCES: the registry does not say; some say so of every
+	 * blob that is missing. */
 	int (*has_blob)(struct registry *r, const char *repo,
 			const struct digest *d, uint64_t *ret_size,
 			const struct op *op, struct error **errp);
