@@ -31,12 +31,26 @@ static size_t lower_bound(const struct plan *p, const char *path)
  * --external.
  */
 
-static int find_file(struct plan *p, const char *path, struct plan_entry **ret,
-		     struct error **errp)
+/* Why this entry cannot be registered; NULL: it can. */
+static const char *entry_flaw(const struct plan_entry *e)
+{
+	if (e->inv->kind != TREE_FILE)
+		return "is no file";
+	if (!e->inv->size)
+		return "is empty";
+	if (e->registered)
+		return "is named twice";
+	return NULL;
+}
+
+static int register_external(struct plan *p, const struct plan_external *x,
+			     struct error **errp)
 {
 	cleanup_free char *nfc = NULL;
-	int r = path_to_nfc(path, strlen(path), &nfc, errp);
+	struct plan_entry *e;
+	const char *flaw;
 	size_t i;
+	int r = path_to_nfc(x->path, strlen(x->path), &nfc, errp);
 
 	if (r < 0)
 		return error_prefix(errp, r, "--external");
@@ -45,29 +59,14 @@ static int find_file(struct plan *p, const char *path, struct plan_entry **ret,
 		return error_set(errp, EINVAL,
 				 "--external: the bundle has no file '%s'",
 				 nfc);
-	*ret = &p->entries[i];
-	if ((*ret)->inv->kind != TREE_FILE)
-		return error_set(errp, EINVAL, "--external: '%s' is no file",
-				 nfc);
-	if (!(*ret)->inv->size)
-		return error_set(errp, EINVAL, "--external: '%s' is empty",
-				 nfc);
-	if ((*ret)->registered)
-		return error_set(errp, EINVAL,
-				 "--external: '%s' is named twice", nfc);
-	return 0;
-}
-
-static int register_external(struct plan *p, const struct plan_external *x,
-			     struct error **errp)
-{
-	struct plan_entry *e = NULL;
-	int r = find_file(p, x->path, &e, errp);
-
-	if (r == 0)
-		r = pointer_uri_normalize(x->uri, &e->uri, errp);
+	e = &p->entries[i];
+	flaw = entry_flaw(e);
+	if (flaw)
+		return error_set(errp, EINVAL, "--external: '%s' %s", nfc,
+				 flaw);
+	r = pointer_uri_normalize(x->uri, &e->uri, errp);
 	if (r < 0)
-		return r;
+		return error_prefix(errp, r, "--external: '%s'", nfc);
 	e->place = PLACE_EXTERNAL;
 	e->registered = true;
 	e->reason = "registered with --external";

@@ -570,8 +570,11 @@ Test(scan, depends_on_content_alone)
 	cr_assert(eq(int, ws_scan(&a, &ia, NULL), 0));
 	setlocale(LC_ALL, "C.UTF-8");
 	setenv("TZ", "Asia/Kathmandu", 1);
-	for (size_t i = 0; i < ia.n; i++)
-		utimensat(AT_FDCWD, ws_path(&b, ia.entries[i].path), old, 0);
+	for (size_t i = 0; i < ia.n; i++) {
+		cleanup_free char *path = ws_path(&b, ia.entries[i].path);
+
+		cr_assert(eq(int, utimensat(AT_FDCWD, path, old, 0), 0));
+	}
 	cr_assert(eq(int, ws_scan(&b, &ib, NULL), 0));
 	umask(mask);
 	ta = inventory_text(&ia);
