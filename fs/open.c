@@ -107,6 +107,8 @@ static bool role_wants_passthrough(const struct mount *m)
 	return shape_wants_passthrough(bytes, files);
 }
 
+#ifdef HAVE_FUSE_PASSTHROUGH
+
 /* CAP_SYS_ADMIN where the kernel wants it: in the first user namespace. */
 static bool may_pass_through(void)
 {
@@ -129,16 +131,21 @@ static bool may_pass_through(void)
 /* Why passthrough cannot be had, or NULL. */
 static const char *passthrough_flaw(const struct fuse_conn_info *conn)
 {
-#ifdef HAVE_FUSE_PASSTHROUGH
 	if (!(conn->capable & FUSE_CAP_PASSTHROUGH))
 		return "the kernel has no FUSE passthrough (Linux 6.9 has)";
 	if (!may_pass_through())
 		return "passthrough needs CAP_SYS_ADMIN";
 	return NULL;
-#else
-	return "built with a libfuse that has no passthrough (3.17 has)";
-#endif
 }
+
+#else
+
+static const char *passthrough_flaw(const struct fuse_conn_info *conn)
+{
+	return "built with a libfuse that has no passthrough (3.17 has)";
+}
+
+#endif
 
 static void choose_path(struct opens *o, const struct fuse_conn_info *conn)
 {
@@ -246,6 +253,8 @@ void opens_get_report(struct opens *o, struct opens_report *ret)
  * Backing ids.
  */
 
+#ifdef HAVE_FUSE_PASSTHROUGH
+
 static void idle_remove(struct open_inode *i)
 {
 	i->prev->next = i->next;
@@ -260,8 +269,6 @@ static void idle_add(struct opens *o, struct open_inode *i)
 	i->prev->next = i;
 	o->idle.prev = i;
 }
-
-#ifdef HAVE_FUSE_PASSTHROUGH
 
 static void backing_close_locked(struct opens *o, fuse_req_t req,
 				 struct open_inode *i) REQUIRES(o->lock);
