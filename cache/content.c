@@ -408,6 +408,8 @@ static int put_partial(struct content *ct, struct backing *b, uint32_t i,
 	if (r == 0)
 		r = chunk_map_set(b->map_fd, ct->n, i, CHUNK_WRITTEN);
 	gate_leave(ct);
+	if (r == -EBADF) /* opened while it was being sealed */
+		return -ESTALE;
 	if (r < 0)
 		return error_set_errno(errp, -r,
 				       "cannot store chunk %u of '%s'", i,

@@ -203,10 +203,9 @@ int chunk_map_snapshot(int fd, uint32_t n, uint8_t **ret)
 	if (!states)
 		return -ENOMEM;
 	got = io_pread_full(fd, states, n, states_off(n));
-	if (got < 0)
-		return (int)got;
-	*ret = steal_ptr(&states);
-	return 0;
+	if (got >= 0)
+		*ret = steal_ptr(&states);
+	return got < 0 ? (int)got : 0;
 }
 
 /* The end of the run of chunks from @i on that became durable. */

@@ -224,7 +224,8 @@ static int collect(struct gc *g, struct error **errp)
 	if (want == 0)
 		return 0;
 	g->report->layers = gc_layers(g->c, &g->needed, g->opt->dry_run);
-	qsort(g->list, g->n, sizeof(*g->list), by_use);
+	if (g->n)
+		qsort(g->list, g->n, sizeof(*g->list), by_use);
 	for (size_t i = 0; r >= 0 && i < g->n && freed < want; i++) {
 		r = remove_one(g, &g->list[i], errp);
 		if (r > 0)

@@ -56,10 +56,13 @@ static int open_name(struct content *ct, const char *suffix, int flags)
 	int dirfd = ct->c->room[ROOM_PARTIAL];
 	int fd;
 
-	flags |= O_RDWR | O_NOFOLLOW | O_CLOEXEC;
-	fd = openat(dirfd, name.str, flags, 0600);
-	if (fd < 0 && errno == EACCES && make_writable(ct, name.str))
+	flags |= O_NOFOLLOW | O_CLOEXEC;
+	fd = openat(dirfd, name.str, flags | O_RDWR, 0600);
+	if (fd < 0 && errno == EACCES) {
+		/* While it is being sealed it can still be read. */
+		flags |= make_writable(ct, name.str) ? O_RDWR : O_RDONLY;
 		fd = openat(dirfd, name.str, flags, 0600);
+	}
 	return fd < 0 ? -errno : fd;
 }
 

@@ -361,26 +361,63 @@ Test(left_behind, a_map_of_other_data)
 	completes(&s);
 }
 
+/* Root is not held up by modes. Begins with a new cache. */
+static void become_a_plain_user(void)
+{
+	cleanup_free char *dir = xasprintf("%s/cache", f.dir);
+
+	if (geteuid() != 0)
+		return;
+	cache_closep(&f.c);
+	cr_assert(eq(int, io_remove_tree(AT_FDCWD, f.dir), 0));
+	cr_assert(eq(int, mkdir(f.dir, 0700), 0));
+	cr_assert(eq(int, chown(f.dir, 65534, 65534), 0));
+	cr_assert(eq(int, seteuid(65534), 0));
+	cr_assert(eq(int, cache_open(dir, &f.c, NULL), 0));
+}
+
 Test(left_behind, a_partial_made_read_only)
 {
 	cleanup_source struct source s;
 	cleanup_free char *part = NULL;
 
 	source_init(&s, BIG, 1);
-	if (geteuid() == 0) { /* root is not held up by modes */
-		cr_assert(eq(int, chmod(f.dir, 0755), 0));
-		cache_closep(&f.c);
-		cr_assert(eq(int, io_remove_tree(AT_FDCWD, f.dir), 0));
-		cr_assert(eq(int, mkdir(f.dir, 0700), 0));
-		cr_assert(eq(int, chown(f.dir, 65534, 65534), 0));
-		cr_assert(eq(int, seteuid(65534), 0));
-		cleanup_free char *dir = xasprintf("%s/cache", f.dir);
-
-		cr_assert(eq(int, cache_open(dir, &f.c, NULL), 0));
-	}
+	become_a_plain_user();
 	fill(&s);
 	part = partial_path(&f, ".part");
 	cr_assert(eq(int, chmod(part, 0444), 0));
+	completes(&s);
+}
+
+Test(left_behind, a_partial_that_another_process_is_sealing_can_be_read)
+{
+	cleanup_source struct source s;
+	cleanup_free char *part = NULL;
+	struct cache *other = NULL;
+	struct content *sealer, *ct;
+
+	source_init(&s, BIG, 1);
+	become_a_plain_user();
+	cr_assert(eq(int, cache_open(cache_path(f.c), &other, NULL), 0));
+	cr_assert(eq(int, content_open(other, &s.spec, &sealer, NULL), 0));
+	cr_assert(eq(int, put_all(sealer, &s), 0));
+	cr_assert(eq(int, gate_close(sealer), 0));
+	part = partial_path(&f, ".part");
+	cr_assert(eq(int, chmod(part, 0444), 0));
+
+	ct = content_of(&f, &s);
+	cr_expect(eq(u32, content_have(ct), s.n));
+	cr_expect(eq(int, read_back(ct, &s, 1), 0));
+	cr_expect(eq(int, put_chunk(ct, &s, 1), 0), "it is there");
+	flip_byte(part, CHUNK_SIZE);
+	cr_expect(eq(int, read_back(ct, &s, 1), -ENOENT));
+	cr_expect(eq(int, put_chunk(ct, &s, 1), -EAGAIN), "not ours to write");
+	gate_open(sealer);
+	content_close(sealer);
+	cache_close(other);
+	cr_expect(eq(int, put_chunk(ct, &s, 1), 0), "the sealer gave up");
+	cr_expect(eq(int, read_back(ct, &s, 1), 0));
+	content_close(ct);
 	completes(&s);
 }
 
