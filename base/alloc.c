@@ -26,12 +26,17 @@ void *xcalloc(size_t n, size_t size)
 	return or_abort(n && size ? calloc(n, size) : calloc(1, 1));
 }
 
-void *xrealloc(void *p, size_t n, size_t size)
+void *try_realloc(void *p, size_t n, size_t size)
 {
 	/* realloc(p, 0) frees; a pointer that can be freed is wanted here. */
 	if (!n || !size)
 		n = size = 1;
-	return or_abort(reallocarray(p, n, size));
+	return reallocarray(p, n, size);
+}
+
+void *xrealloc(void *p, size_t n, size_t size)
+{
+	return or_abort(try_realloc(p, n, size));
 }
 
 char *xstrdup(const char *s)

@@ -3,7 +3,8 @@
  *
  * x*() abort when memory is out: for small sizes that our own code chose. A
  * size that came from a manifest, a header or the network is checked against a
- * limit and then allocated with malloc(), whose failure is -ENOMEM.
+ * limit and then allocated with malloc() or try_realloc(), whose failure is
+ * -ENOMEM.
  *
  * A cleanup variable is initialised where it is declared. A function uses
  * either cleanup attributes or goto, never both.
@@ -22,6 +23,8 @@ void *xmalloc(size_t size);
 void *xcalloc(size_t n, size_t size);
 /* reallocarray() that aborts, on overflow too. */
 void *xrealloc(void *p, size_t n, size_t size);
+/* reallocarray(), NULL on overflow too; of no elements it is still freeable. */
+void *try_realloc(void *p, size_t n, size_t size);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 void *xmemdup(const void *p, size_t n);
@@ -74,16 +77,14 @@ static inline void strv_freep(char ***v)
 }
 #define cleanup_strv __attribute__((cleanup(strv_freep)))
 
-static inline void *steal_ptr_(void *p)
-{
-	void **pp = (void **)p;
-	void *v = *pp;
-
-	*pp = NULL;
-	return v;
-}
 /* The pointer's value; leaves the variable NULL. */
-#define steal_ptr(pp) ((__typeof__(*(pp)))steal_ptr_(pp))
+#define steal_ptr(pp)                                   \
+	({                                              \
+		__typeof__(pp) steal_pp_ = (pp);        \
+		__typeof__(*(pp)) stolen_ = *steal_pp_; \
+		*steal_pp_ = NULL;                      \
+		stolen_;                                \
+	})
 
 static inline int steal_fd(int *fd)
 {

@@ -70,7 +70,7 @@ int base64_decode(const char *s, size_t n, size_t max, void **ret,
 	len = n / 4 * 3 - pad;
 	if (len > max)
 		return -EFBIG;
-	buf = malloc(len + 1);
+	buf = try_realloc(NULL, len + 1, 1);
 	if (!buf)
 		return -ENOMEM;
 	for (size_t at = 0; at < len; at += 3, s += 4)

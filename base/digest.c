@@ -42,6 +42,11 @@ int digest_parse_hex(const char *s, size_t len, struct digest *ret,
 	return 0;
 }
 
+static bool is_one_of(char c, const char *set)
+{
+	return c && strchr(set, c);
+}
+
 static bool is_lower_alnum(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -58,14 +63,14 @@ static bool well_formed(const char *s, size_t len)
 	for (const char *p = s; p < colon; p++) {
 		if (is_lower_alnum(*p))
 			sep = false;
-		else if (sep || !memchr("+._-", *p, 4))
+		else if (sep || !is_one_of(*p, "+._-"))
 			return false;
 		else
 			sep = true;
 	}
 	for (const char *p = colon + 1; p < end; p++)
 		if (!is_lower_alnum(*p) && !(*p >= 'A' && *p <= 'Z') &&
-		    !memchr("=_-", *p, 3))
+		    !is_one_of(*p, "=_-"))
 			return false;
 	return !sep;
 }

@@ -210,9 +210,8 @@ int digest_of_fd_chunked(int fd, uint64_t off, uint64_t size, uint32_t chunk,
 
 	if (size <= chunk)
 		return digest_of_fd(fd, off, size, ret, errp);
-	/* Cannot wrap, since a file that large cannot be. */
-	if (count > SIZE_MAX / sizeof(*list) ||
-	    !(list = malloc(count * sizeof(*list))))
+	list = try_realloc(NULL, (size_t)count, sizeof(*list));
+	if (!list)
 		return error_set(errp, ENOMEM, "no memory for %llu chunks",
 				 (unsigned long long)count);
 	h = hasher_new();

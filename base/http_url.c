@@ -1,4 +1,5 @@
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -14,6 +15,11 @@ static bool is_alnum(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 	       (c >= '0' && c <= '9');
+}
+
+static bool is_one_of(char c, const char *set)
+{
+	return c && strchr(set, c);
 }
 
 static char lower(char c)
@@ -49,7 +55,7 @@ static int take_name(const char *s, size_t n, char **ret)
 	if (!n || n > HOST_MAX)
 		return -EINVAL;
 	for (size_t i = 0; i < n; i++)
-		if (!is_alnum(s[i]) && !memchr("-._", s[i], 3))
+		if (!is_alnum(s[i]) && !is_one_of(s[i], "-._"))
 			return -EINVAL;
 	*ret = xstrndup(s, n);
 	for (char *p = *ret; *p; p++)
@@ -110,8 +116,7 @@ static char *encode_rest(const char *s, size_t n)
 	struct strbuf sb = STRBUF_INIT;
 
 	for (size_t i = 0; i < n; i++) {
-		if (is_alnum(s[i]) ||
-		    (s[i] && strchr("-._~!$&'()*+,;=:@/?%[]", s[i])))
+		if (is_alnum(s[i]) || is_one_of(s[i], "-._~!$&'()*+,;=:@/?%[]"))
 			strbuf_addc(&sb, s[i]);
 		else
 			strbuf_addf(&sb, "%%%02X", (unsigned char)s[i]);
@@ -265,6 +270,7 @@ int http_url_resolve(const struct http_url *base, const char *ref,
 		r = http_url_parse(absolute, &u, errp);
 		if (r < 0)
 			return r;
+		assert(u.path);
 		path = remove_dot_segments(u.path);
 		free(u.path);
 		u.path = path;

@@ -114,7 +114,8 @@ static int read_fd(int fd, size_t max, char **ret, size_t *ret_len)
 
 		if (len == cap)
 			cap = MIN(MAX(cap * 2, (size_t)4096), max);
-		p = realloc(buf, cap + 1); /* the NUL, or the byte too many */
+		p = try_realloc(buf, cap + 1,
+				1); /* the NUL, or the byte too many */
 		if (!p)
 			return -ENOMEM;
 		buf = p;

@@ -201,7 +201,7 @@ static int remove_children(int dirfd)
 
 	if (!dir)
 		return -errno;
-	fd = -1; /* the DIR owns it */
+	(void)steal_fd(&fd); /* the DIR owns it */
 	while (errno = 0, (de = readdir(dir))) {
 		int r = is_dots(de->d_name) ? 0
 					    : remove_name(dirfd, de->d_name);

@@ -162,24 +162,27 @@ void json_put_base64(struct json_writer *w, const char *key, const void *p,
 	strbuf_addc(w->out, '"');
 }
 
+struct member {
+	const struct json *v;
+};
+
 static int by_key(const void *a, const void *b)
 {
-	const struct json *const *x = a, *const *y = b;
+	const struct member *x = a, *y = b;
 
-	return strcmp(json_key(*x), json_key(*y));
+	return strcmp(json_key(x->v), json_key(y->v));
 }
 
 static void put_members(struct json_writer *w, const struct json *obj)
 {
 	size_t n = json_count(obj), i = 0;
-	cleanup_free const struct json **members =
-		xcalloc(n, sizeof(const struct json *));
+	cleanup_free struct member *members = xcalloc(n, sizeof(*members));
 
 	for (const struct json *v = json_first(obj); v; v = json_next(v))
-		members[i++] = v;
+		members[i++].v = v;
 	qsort(members, n, sizeof(*members), by_key);
 	for (i = 0; i < n; i++)
-		json_put_value(w, json_key(members[i]), members[i]);
+		json_put_value(w, json_key(members[i].v), members[i].v);
 }
 
 static void put_number(struct json_writer *w, const char *key,

@@ -175,7 +175,7 @@ bool layer_name_valid(const char *s)
 {
 	size_t n = strnlen(s, 64);
 
-	if (n < 1 || n > 63 || memchr("._-", s[0], 3))
+	if (n < 1 || n > 63 || strchr("._-", s[0]))
 		return false;
 	return strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789._-") == n;
 }

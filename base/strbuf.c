@@ -73,17 +73,9 @@ void strbuf_adds(struct strbuf *sb, const char *s)
 
 void strbuf_vaddf(struct strbuf *sb, const char *fmt, va_list ap)
 {
-	va_list again;
-	int n;
+	cleanup_free char *s = xvasprintf(fmt, ap);
 
-	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, ap);
-	if (n < 0)
-		abort(); /* a format or a length that cannot be: our bug */
-	strbuf_grow(sb, (size_t)n);
-	vsnprintf(sb->buf + sb->len, (size_t)n + 1, fmt, again);
-	va_end(again);
-	sb->len += (size_t)n;
+	strbuf_adds(sb, s);
 }
 
 void strbuf_addf(struct strbuf *sb, const char *fmt, ...)

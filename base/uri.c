@@ -1,5 +1,6 @@
 #include "base/uri.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -29,6 +30,11 @@ static bool is_alnum(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 	       (c >= '0' && c <= '9');
+}
+
+static bool is_one_of(char c, const char *set)
+{
+	return c && strchr(set, c);
 }
 
 static bool is_unreserved(char c)
@@ -96,7 +102,7 @@ static bool container_valid(const struct pointer_uri *u)
 	if (n < 3 || n > 255 || !is_alnum(s[0]) || !is_alnum(s[n - 1]))
 		return false;
 	for (size_t i = 0; i < n; i++)
-		if (!is_alnum(s[i]) && !memchr("._-", s[i], 3))
+		if (!is_alnum(s[i]) && !is_one_of(s[i], "._-"))
 			return false;
 	return !strstr(s, "..");
 }
@@ -141,6 +147,7 @@ static const char *pointer_flaw(const struct pointer_uri *u, size_t n)
 
 static void pointer_build(const struct pointer_uri *u, struct strbuf *out)
 {
+	assert(u->key);
 	strbuf_addf(out, "%s://", uri_scheme_name(u->scheme));
 	if (u->account) {
 		strbuf_adds(out, u->account);
@@ -159,7 +166,8 @@ static int take_scheme(const char **s, size_t *n, enum uri_scheme *ret)
 	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++) {
 		size_t len = strlen(schemes[i].name);
 
-		if (*n < len + 3 || strncasecmp(*s, schemes[i].name, len) ||
+		if (*n < len + 3 ||
+		    strncasecmp(*s, schemes[i].name, len) != 0 ||
 		    memcmp(*s + len, "://", 3) != 0)
 			continue;
 		*s += len + 3;
@@ -225,36 +233,37 @@ static int showable(const char *s, size_t n)
 	return (int)i;
 }
 
-/* @ret_normal: the one way to write what @s says. */
-static int parse_any(const char *s, size_t n, struct pointer_uri *ret,
-		     char **ret_normal, struct error **errp)
+/*
+ * Takes @s apart and returns the one way to write what it says, on the heap, or
+ * NULL: all failures are -EINVAL. @ret is the caller's in either case.
+ */
+static char *parse_any(const char *s, size_t n, struct pointer_uri *ret,
+		       struct error **errp)
 {
-	cleanup_pointer_uri struct pointer_uri u = {0};
 	struct strbuf normal = STRBUF_INIT;
 	int r;
 
-	if (n > URI_MAX)
-		return error_set(errp, EINVAL,
-				 "a URI of more than 4,096 bytes");
-	r = take_parts(s, n, &u, errp);
-	if (r < 0)
-		return error_prefix(errp, r, "URI '%.*s'", showable(s, n), s);
-	pointer_build(&u, &normal);
-	*ret = u;
-	*ret_normal = strbuf_steal(&normal);
-	u = (struct pointer_uri){0};
-	return 0;
+	if (n > URI_MAX) {
+		error_set(errp, EINVAL, "a URI of more than 4,096 bytes");
+		return NULL;
+	}
+	r = take_parts(s, n, ret, errp);
+	if (r < 0) {
+		error_prefix(errp, r, "URI '%.*s'", showable(s, n), s);
+		return NULL;
+	}
+	pointer_build(ret, &normal);
+	return strbuf_steal(&normal);
 }
 
 int pointer_uri_parse(const char *s, size_t n, struct pointer_uri *ret,
 		      struct error **errp)
 {
 	cleanup_pointer_uri struct pointer_uri u = {0};
-	cleanup_free char *normal = NULL;
-	int r = parse_any(s, n, &u, &normal, errp);
+	cleanup_free char *normal = parse_any(s, n, &u, errp);
 
-	if (r < 0)
-		return r;
+	if (!normal)
+		return -EINVAL;
 	if (strlen(normal) != n || memcmp(normal, s, n) != 0)
 		return error_set(errp, EINVAL,
 				 "URI '%.*s' is not in normal form, '%s'",
@@ -267,11 +276,10 @@ int pointer_uri_parse(const char *s, size_t n, struct pointer_uri *ret,
 int pointer_uri_normalize(const char *s, char **ret, struct error **errp)
 {
 	cleanup_pointer_uri struct pointer_uri u = {0};
-	cleanup_free char *normal = NULL;
-	int r = parse_any(s, strlen(s), &u, &normal, errp);
+	cleanup_free char *normal = parse_any(s, strlen(s), &u, errp);
 
-	if (r < 0)
-		return r;
+	if (!normal)
+		return -EINVAL;
 	if (strlen(normal) > URI_MAX)
 		return error_set(errp, EINVAL,
 				 "URI '%s' has more than 4,096 bytes when "

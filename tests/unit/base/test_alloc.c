@@ -42,6 +42,14 @@ Test(alloc, xmalloc_aborts_when_memory_is_out, .signal = SIGABRT)
 	xmalloc(much);
 }
 
+Test(alloc, try_realloc_returns_null_on_overflow)
+{
+	cleanup_free void *p = try_realloc(NULL, 0, 8);
+
+	cr_assert(ne(ptr, p, NULL));
+	cr_assert(eq(ptr, try_realloc(NULL, SIZE_MAX / 2, 4), NULL));
+}
+
 Test(alloc, xcalloc_zeroes)
 {
 	cleanup_free char *p = xcalloc(3, 5);

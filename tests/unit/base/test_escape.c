@@ -70,6 +70,16 @@ Test(escape, no_byte_pair_leaves_a_control_byte)
 	}
 }
 
+Test(escape, all_of_c1_is_spelled_out)
+{
+	for (int c = 0x80; c <= 0xa0; c++) {
+		char in[2] = {(char)0xc2, (char)c};
+		cleanup_free char *s = escaped(in, 2);
+
+		cr_assert(eq(int, s[0] == '\\', c < 0xa0), "U+%04X", c);
+	}
+}
+
 Test(escape, nul_is_spelled_out)
 {
 	cleanup_free char *s = escaped("a\0b", 3);
