@@ -193,14 +193,14 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 	struct transfer *t = arg;
 	size_t ret = n;
 
-	if (throttle(t, n))
-		return CURL_WRITEFUNC_PAUSE;
 	mutex_lock(&t->lock);
 	if (!t->down.buf && !make_down_ring_locked(t)) {
 		ret = 0;
 	} else if (n > ring_room(&t->down)) {
 		t->down_paused = true;
 		ret = n > t->down.cap ? 0 : CURL_WRITEFUNC_PAUSE;
+	} else if (throttle(t, n)) {
+		ret = CURL_WRITEFUNC_PAUSE;
 	} else {
 		ring_put(&t->down, p, n);
 	}

@@ -188,7 +188,8 @@ static enum attempt judge(struct blob_read *b, enum attempt a,
 	r->code = registry_http_refused(b->h, r, NULL, errp);
 	if (r->status == 416)
 		error_kind(errp, -EPROTO, ERROR_VALIDATION);
-	return attempt_of_status(r->status);
+	a = attempt_of_status(r->status);
+	return a == ATTEMPT_OK ? ATTEMPT_PROTOCOL : a;
 }
 
 /* After a failure: 0 to go on, or -errno. */

@@ -4,6 +4,7 @@
 #include "storage/registry_http_internal.h"
 
 #define CHALLENGES_ANSWERED 2 /* one, and one more after a re-read */
+#define HOPS_MAX            5
 
 void http_url_copy(const struct http_url *from, struct http_url *to)
 {
@@ -70,24 +71,21 @@ send_call(struct registry_http *h, const struct registry_call *c,
 	return a;
 }
 
-enum attempt registry_http_once(struct registry_http *h,
-				const struct registry_call *c,
-				const struct retry *retry,
-				struct http_response *ret, const struct op *op,
-				struct error **errp)
+/* At one place, answering its challenges when it is the registry itself. */
+static enum attempt ask(struct registry_http *h, const struct registry_call *c,
+			const struct retry *retry, const struct http_url *url,
+			struct http_response *ret, const struct op *op,
+			struct error **errp)
 {
-	cleanup_http_url struct http_url url = {0};
+	bool home = http_url_same_origin(url, &h->origin);
 	enum attempt a;
-	bool home;
 
-	url_of(h, c, &url);
-	home = http_url_same_origin(&url, &h->origin);
 	for (int round = 0;; round++) {
 		cleanup_secret char *auth =
 			home ? registry_http_authorization(h) : NULL;
 		int r;
 
-		a = send_call(h, c, retry, auth, home, &url, ret, op, errp);
+		a = send_call(h, c, retry, auth, home, url, ret, op, errp);
 		if (a != ATTEMPT_OK || ret->status != 401 || !home ||
 		    ret->redirected || round == CHALLENGES_ANSWERED)
 			return a;
@@ -98,6 +96,38 @@ enum attempt registry_http_once(struct registry_http *h,
 			ret->code = r;
 			return ATTEMPT_LOCAL;
 		}
+		http_response_release(ret);
+	}
+}
+
+/* Redirects that keep method and body; those of GET and HEAD were followed
+ * already. */
+static bool moves(const struct http_response *r)
+{
+	return (r->status == 307 || r->status == 308) &&
+	       http_response_header(r, "location");
+}
+
+enum attempt registry_http_once(struct registry_http *h,
+				const struct registry_call *c,
+				const struct retry *retry,
+				struct http_response *ret, const struct op *op,
+				struct error **errp)
+{
+	cleanup_http_url struct http_url url = {0};
+
+	url_of(h, c, &url);
+	for (int hop = 0;; hop++) {
+		struct http_url next = {0};
+		enum attempt a = ask(h, c, retry, &url, ret, op, errp);
+
+		if (a != ATTEMPT_OK || !moves(ret) || hop == HOPS_MAX)
+			return a;
+		ret->code = registry_http_location(&url, ret, &next, errp);
+		if (ret->code < 0)
+			return ATTEMPT_PROTOCOL;
+		http_url_release(&url);
+		url = next;
 		http_response_release(ret);
 	}
 }

@@ -54,6 +54,8 @@ static struct said what_it_says(const struct http_response *r)
 /* The status decides; the code only refines what 400 can mean. */
 static int errno_of(const struct http_response *r, const struct said *s)
 {
+	enum attempt a;
+
 	if (strcmp(s->code, "DIGEST_INVALID") == 0)
 		return EBADMSG;
 	if (strcmp(s->code, "MANIFEST_BLOB_UNKNOWN") == 0 ||
@@ -65,9 +67,10 @@ static int errno_of(const struct http_response *r, const struct said *s)
 		return EOPNOTSUPP;
 	case 413:
 		return EFBIG;
-	default:
-		return retry_rule(attempt_of_status(r->status))->code;
 	}
+	/* A success of another kind than asked for is none. */
+	a = attempt_of_status(r->status);
+	return retry_rule(a == ATTEMPT_OK ? ATTEMPT_PROTOCOL : a)->code;
 }
 
 int registry_http_refused(const struct registry_http *h,

@@ -8,8 +8,7 @@
 #include "base/strbuf.h"
 #include "storage/registry_http_internal.h"
 
-#define UPLOAD_HOPS_MAX 5
-#define FORGET_MS       2000 /* for closing a session that is of no use */
+#define FORGET_MS 2000 /* for closing a session that is of no use */
 
 /* Remembers how far the other side has come: going further than ever before
  * is progress, coming as far again is not. */
@@ -90,13 +89,6 @@ static enum attempt open_session(struct upload *u, const struct retry *retry,
 	return answer->code < 0 ? ATTEMPT_PROTOCOL : ATTEMPT_OK;
 }
 
-static bool moves(const struct http_response *r)
-{
-	return (r->status == 307 || r->status == 308) &&
-	       http_response_header(r, "location");
-}
-
-/* PUT; redirects that keep the method are followed by sending all again. */
 static enum attempt send_bytes(struct upload *u, const struct retry *retry,
 			       struct http_url *location,
 			       struct http_response *answer,
@@ -112,25 +104,10 @@ static enum attempt send_bytes(struct upload *u, const struct retry *retry,
 	enum attempt a;
 
 	add_digest(location, u->digest);
-	for (int hop = 0;; hop++) {
-		struct http_url next = {0};
-
-		a = registry_http_once(u->h, &c, retry, answer, op, errp);
-		if (a != ATTEMPT_OK || !moves(answer) || hop == UPLOAD_HOPS_MAX)
-			break;
-		answer->code =
-			registry_http_location(location, answer, &next, errp);
-		if (answer->code < 0)
-			return ATTEMPT_PROTOCOL;
-		http_url_release(location);
-		*location = next;
-		http_response_release(answer);
-	}
-	if (a != ATTEMPT_OK)
+	a = registry_http_once(u->h, &c, retry, answer, op, errp);
+	if (a != ATTEMPT_OK || answer->status == 201 || answer->status == 204)
 		return a;
-	return answer->status == 201 || answer->status == 204
-		       ? ATTEMPT_OK
-		       : refused(u, answer, errp);
+	return refused(u, answer, errp);
 }
 
 /* DELETE of a session; whether that works is the registry's affair. */

@@ -139,6 +139,8 @@ static void test_ranges(void)
 		reads_right(cured[i], 0, SIZE);
 	}
 	read_fails("range-total", 1000, 5000, -EPROTO);
+	read_fails("r204", 0, SIZE, -EPROTO);
+	read_fails("r204", 5, 5, -EPROTO);
 	read_fails("cl-wrong", 0, SIZE, -EPROTO);
 	read_fails("lacks", 0, SIZE, -ENOENT);
 	read_fails("forbidden", 0, SIZE, -EACCES);
@@ -218,6 +220,7 @@ static void test_presence(void)
 		is_int(size, SIZE, "and its size is known");
 	}
 	is_int(has("lacks", NULL), 0, "a missing one is missing");
+	is_int(has("r204", NULL), -EPROTO, "a success of no meaning is none");
 	is_int(has("forbidden", NULL), -EACCES,
 	       "one that we may not see is neither");
 }
@@ -301,6 +304,7 @@ static void test_storing_manifests(void)
 	is_int(put_text("plain", text, NULL), 0, "a manifest is stored");
 	is_int(put_text("m-racy", text, NULL), 0,
 	       "also when the registry doubts it for a moment");
+	is_int(put_text("m-moved", text, NULL), 0, "or sends us on");
 	is_int(put_text("m-other", text, NULL), -EPROTO,
 	       "not under another digest");
 	is_int(put_text("m-413", text, NULL), -EFBIG, "not when too large");
@@ -341,7 +345,7 @@ static void test_uploads(void)
 					   "up-absolute", "up-portless",
 					   "up-foreign",  "up-moved",
 					   "up-busy",     "up-lost",
-					   "up-reset"};
+					   "up-reset",    "up-post-moved"};
 	struct digest d = digest_of_str("other");
 	struct feed_mem f;
 
@@ -350,6 +354,7 @@ static void test_uploads(void)
 	puts_blob("up-nowhere", -EPROTO);
 	puts_blob("up-metadata", -EIO);
 	puts_blob("up-refused", -EACCES);
+	puts_blob("up-loop", -EPROTO);
 	forget();
 	feed_mem_init(&f, blob, SIZE);
 	is_int(reg->ops->put_blob(reg, "plain", &d, &f.feed, NULL, NULL),

@@ -236,6 +236,8 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(200, b"", Content_Length=[])
         if self.odd == "forbidden":
             return self.error(403, "DENIED")
+        if self.odd == "r204":
+            return self.answer(204)
         if self.odd == "cl-wrong":
             return self.answer(200, BLOB + b"x")
         if self.odd == "cl-none":
@@ -295,6 +297,10 @@ class Handler(BaseHTTPRequestHandler):
     def uploads(self, rest):
         if self.command == "DELETE":
             return self.answer(204)
+        if self.odd == "up-post-moved" and self.first_time("POST"):
+            return self.answer(308, b"", Location=self.path)
+        if self.odd == "up-loop":
+            return self.answer(307, b"", Location=self.path)
         if self.command == "POST":
             if "mount" in self.q:
                 return self.mount()
@@ -392,6 +398,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def put_manifest(self, ref):
         body = self.take_body()
+        if self.odd == "m-moved" and self.first_time():
+            return self.answer(307, b"", Location=self.path)
         if self.odd == "m-racy" and self.first_time():
             return self.error(400, "DIGEST_INVALID")
         if self.odd == "m-other":
