@@ -208,8 +208,10 @@ void open_init(void *userdata, struct fuse_conn_info *conn)
 	}
 #endif
 	conn->want = want & conn->capable;
-	conn->max_background = 128;
-	conn->congestion_threshold = 96;
+	/* Beyond this many readaheads the kernel lets nobody read: a stalled
+	 * store must not get there. */
+	conn->max_background = 1024;
+	conn->congestion_threshold = 768;
 	o->inited = true;
 	cond_broadcast(&o->changed);
 	mutex_unlock(&o->lock);

@@ -100,14 +100,26 @@ def time_to_die(proc, sig):
     return (time.monotonic() - begin) * 1000
 
 
+def time_of_sleepers(sig):
+    """How long a process of the same kind takes that waits for nobody."""
+    times = []
+    for _ in range(5):
+        proc = subprocess.Popen([sys.executable, "-c", "import os, mmap, signal, time; print(); time.sleep(99)"],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        proc.stdout.readline()
+        times.append(time_to_die(proc, sig))
+        proc.stdout.close()
+    return sorted(times)[2]
+
+
 def signalled_readers_are_freed(env):
     server, _ = bundle(env)
     slow = []
     with mount(env, server, "-o", "io=cached") as at:
-        (at / "small.bin").read_bytes()
         server.mode("silent")
         # Python answers SIGINT with an exception: the signal is *caught*.
         for sig in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            base = time_of_sleepers(sig)
             for kind in READERS:
                 if (sig, kind) == (signal.SIGINT, "mmap"):
                     continue  # see the next test
@@ -115,14 +127,14 @@ def signalled_readers_are_freed(env):
                     proc = reader(kind, at / f"big{i}.bin")
                     parked(env, at)
                     time.sleep(0.1)  # parked for a while, as a stalled reader is
-                    ms = time_to_die(proc, sig)
-                    slow.append((ms, kind, sig.name))
+                    slow.append((time_to_die(proc, sig) - base, kind, sig.name))
                     wait_for("nothing parked", lambda: status(env, at)["parked"] == 0, 5)
-        worst = sorted(slow)[-1]
-        # Python itself takes some of it to end.
-        if worst[0] > 150 or sorted(slow)[len(slow) // 2][0] > 100:
-            raise Failed(f"freed after {worst} ms; all: {sorted(slow)}")
-        print(f"# slowest of {len(slow)}: {worst[0]:.0f} ms ({worst[1]}, {worst[2]})")
+        slow.sort()
+        worst = slow[-1]
+        print(f"# slowest of {len(slow)}: {worst[0]:.0f} ms ({worst[1]}, {worst[2]}), "
+              f"median {slow[len(slow) // 2][0]:.0f} ms")
+        if worst[0] > 100:
+            raise Failed(f"{slow}")
         if status(env, at)["errors"]:
             raise Failed(status(env, at)["errors"])
         server.mode("ok")
@@ -169,32 +181,35 @@ def a_signal_that_a_reader_handles_does_not_disturb_it(env):
     with mount(env, server, "-o", "io=cached") as at:
         server.mode("silent")
         for i, kind in enumerate(READERS):
+            before = status(env, at)["interrupted"]
             proc = reader(kind, at / f"big{i}.bin", "\n".join(
                 f"signal.signal(signal.{s}, lambda *a: None)" for s in ("SIGCHLD", "SIGURG", "SIGALRM", "SIGUSR1")))
             parked(env, at)
             for sig in (signal.SIGCHLD, signal.SIGURG, signal.SIGALRM, signal.SIGUSR1):
                 proc.send_signal(sig)
             time.sleep(0.3)
-            if proc.poll() is not None or status(env, at)["interrupted"]:
+            if proc.poll() is not None or status(env, at)["interrupted"] != before:
                 raise Failed(f"{kind}: exit {proc.poll()}, {status(env, at)['interrupted']} interrupted")
             server.mode("ok")
             if proc.wait(20) != 0:
                 raise Failed(f"{kind}: exit {proc.returncode}")
+            # What it read ahead is let go when it is gone.
+            wait_for("nothing parked", lambda: status(env, at)["parked"] == 0, 10)
             server.mode("silent")
         server.mode("ok")
         if mopstest.sha256_file(at / "big1.bin") != mopstest.sha256_file(top / "big1.bin"):
             raise Failed("other bytes")
 
 
-def drop_pages():
+def drop_pages(path):
     """Make the kernel ask us again."""
-    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
-        f.write("1")
+    with open(path, "rb") as f:
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def stalled_reads_block_nothing_else(env):
     server, top = bundle(env)
-    with mount(env, server, "-o", "io=cached") as at:
+    with mount(env, server, "-o", "io=cached", "--stall-timeout", "3") as at:
         (at / "small.bin").read_bytes()
         mopstest.sha256_file(at / "big3.bin")
         server.mode("silent")
@@ -206,7 +221,7 @@ def stalled_reads_block_nothing_else(env):
                 raise Failed("listing")
             os.stat(at / "big0.bin")
             os.getxattr(at / "big0.bin", "user.mops.state")
-        drop_pages()
+        drop_pages(at / "big3.bin")
         if mopstest.sha256_file(at / "big3.bin") != mopstest.sha256_file(top / "big3.bin"):
             raise Failed("other bytes")
         took = time.monotonic() - begin
@@ -219,6 +234,34 @@ def stalled_reads_block_nothing_else(env):
         # Each chunk came once, whoever asked for it.
         if status(env, at)["fetch"]["bytes_network"] > 30 * MIB:
             raise Failed(status(env, at)["fetch"])
+
+
+def more_stalled_readaheads_than_the_kernel_likes(env):
+    """Its default lets nobody read behind a dozen of them."""
+    server, top = bundle(env)
+    with mount(env, server, "-o", "io=cached,readahead_kb=128") as at:
+        mopstest.sha256_file(at / "big3.bin")
+        drop_pages(at / "big3.bin")
+        server.mode("silent")
+        code = f"""
+import os, threading
+def read(path, off):
+    os.pread(os.open(path, os.O_RDONLY), 4096, off)
+for i in range(3):
+    for off in range(0, {6 * MIB}, 131072):
+        threading.Thread(target=read, args=({str(at)!r} + f"/big{{i}}.bin", off)).start()
+"""
+        proc = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+        parked(env, at, 140)
+        begin = time.monotonic()
+        if mopstest.sha256_file(at / "big3.bin") != mopstest.sha256_file(top / "big3.bin"):
+            raise Failed("other bytes")
+        if time.monotonic() - begin > 5:
+            raise Failed(f"took {time.monotonic() - begin:.1f} s")
+        ms = time_to_die(proc, signal.SIGKILL)
+        if ms > 500:
+            raise Failed(f"144 threads died after {ms:.0f} ms")
+        server.mode("ok")
 
 
 def a_stalled_read_ends_with_its_budget(env):
@@ -368,6 +411,7 @@ if __name__ == "__main__":
         a_handler_runs_although_a_page_fault_waits,
         a_signal_that_a_reader_handles_does_not_disturb_it,
         stalled_reads_block_nothing_else,
+        more_stalled_readaheads_than_the_kernel_likes,
         a_stalled_read_ends_with_its_budget,
         wrong_bytes_are_never_shown,
         a_refused_read_is_eacces,

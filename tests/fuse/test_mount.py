@@ -191,8 +191,14 @@ def every_change_is_refused(env):
     env.push(workspace(env), "demo:1.0")
     with env.mount("demo:1.0") as at:
         f = at / "code/f001.txt"
+
+        def append():
+            # Where opens are no messages, the write itself is refused.
+            with open(f, "ab", 0) as out:
+                out.write(b"x")
         calls = {
-            "write": lambda: os.open(f, os.O_WRONLY),
+            "write": lambda: f.write_bytes(b"x"),
+            "append": append,
             "truncate": lambda: os.truncate(f, 0),
             "create": lambda: os.open(at / "new", os.O_CREAT | os.O_WRONLY),
             "mkdir": lambda: os.mkdir(at / "new"),
