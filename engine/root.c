@@ -261,6 +261,7 @@ static int parse_role(const struct json *v, struct root *root,
 	struct root_role *role = &root->roles[root->n_roles++];
 	int r;
 
+	assert(root->layers); /* at least one, and parsed before */
 	r = parse_name(v, &role->name, errp);
 	if (r < 0)
 		return r;

@@ -95,7 +95,7 @@ static bool all_zero(const void *p, size_t n)
 
 static int read_zeros(struct tar_reader *r, uint64_t n, struct error **errp)
 {
-	char buf[TAR_BLOCK];
+	char buf[TAR_BLOCK] = {0};
 	int k;
 
 	while (n) {
@@ -364,7 +364,7 @@ static int check_place(struct tar_reader *r, const struct tar_entry *e,
 				 e->path);
 	if (e->kind == TAR_DIR)
 		r->dirs[len / 8] |= (uint8_t)(1u << len % 8);
-	strcpy(r->before, e->path);
+	memcpy(r->before, e->path, len + 1);
 	return 0;
 }
 

@@ -12,6 +12,11 @@
 #include "base/alloc.h"
 #include "engine/tar_format.h"
 
+/* What stands where something does not fit. */
+#define PAX_NAME  "././@PaxHeader"
+#define LONG_PATH "@LongPath/" /* without the slash for files */
+#define LONG_LINK "@LongLink"
+
 uint64_t tar_padding(uint64_t size)
 {
 	return -size % TAR_BLOCK;
@@ -112,7 +117,7 @@ static void add_pax(struct strbuf *out, const struct strbuf *records)
 	struct tar_block b;
 
 	block_init(&b, TAR_TYPE_PAX, 0, records->len);
-	strcpy(b.name, "././@PaxHeader");
+	memcpy(b.name, PAX_NAME, sizeof(PAX_NAME));
 	block_add(out, &b);
 	strbuf_add(out, records->buf, records->len);
 	strbuf_add(out, zeros, tar_padding(records->len));
@@ -129,7 +134,9 @@ static void fill_path(struct tar_block *b, const struct tar_entry *e,
 	if (put_path(b, strbuf_str(&path), path.len))
 		return;
 	put_pax(pax, "path", strbuf_str(&path));
-	strcpy(b->name, e->kind == TAR_DIR ? "@LongPath/" : "@LongPath");
+	memcpy(b->name, LONG_PATH, sizeof(LONG_PATH));
+	if (e->kind != TAR_DIR)
+		b->name[sizeof(LONG_PATH) - 2] = '\0';
 }
 
 static void fill_target(struct tar_block *b, const char *target,
@@ -142,7 +149,7 @@ static void fill_target(struct tar_block *b, const char *target,
 		return;
 	}
 	put_pax(pax, "linkpath", target);
-	strcpy(b->linkname, "@LongLink");
+	memcpy(b->linkname, LONG_LINK, sizeof(LONG_LINK));
 }
 
 static void block_start(struct tar_block *b, const struct tar_entry *e)

@@ -187,8 +187,8 @@ static int find_parent(struct tree_builder *b, const char *path, uint16_t layer,
 static int add_entry(struct tree_builder *b, const char *path, uint16_t layer,
 		     uint32_t *ret, struct error **errp)
 {
-	const char *name;
-	uint32_t parent;
+	const char *name = path;
+	uint32_t parent = TREE_ROOT;
 	int r;
 
 	r = find_parent(b, path, layer, &parent, &name, errp);
@@ -203,8 +203,8 @@ static int add_entry(struct tree_builder *b, const char *path, uint16_t layer,
 int tree_builder_add_dir(struct tree_builder *b, const char *path,
 			 uint16_t layer, struct error **errp)
 {
-	const char *name;
-	uint32_t parent, i;
+	const char *name = path;
+	uint32_t parent = TREE_ROOT, i;
 	int r;
 
 	r = find_parent(b, path, layer, &parent, &name, errp);
@@ -242,7 +242,7 @@ int tree_builder_add_file(struct tree_builder *b, const char *path,
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
 	struct build_node *n;
-	uint32_t i;
+	uint32_t i = TREE_ROOT;
 	int r;
 
 	file_assert(b, f);
@@ -271,7 +271,7 @@ int tree_builder_add_symlink(struct tree_builder *b, const char *path,
 {
 	const char *flaw;
 	unsigned depth = 0;
-	uint32_t i;
+	uint32_t i = TREE_ROOT;
 	int r;
 
 	for (const char *s = path; (s = strchr(s, '/')); s++)

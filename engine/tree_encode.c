@@ -180,9 +180,10 @@ static int encode_layout(struct encode *e, struct error **errp)
 
 	e->out_len = end + nodes + tree_align(e->names_len) + records + chunks;
 	e->out = calloc(1, e->out_len);
-	if (!e->out)
-		return error_set_errno(errp, ENOMEM, "tree of %zu bytes",
-				       e->out_len);
+	if (!e->out) {
+		error_set_errno(errp, ENOMEM, "tree of %zu bytes", e->out_len);
+		return -ENOMEM;
+	}
 	h = (void *)e->out;
 	*h = (struct tree_disk_header){
 		.version = htole32(TREE_VERSION),
@@ -303,12 +304,12 @@ static int pointer_collision(const struct tree_builder *b, uint32_t i,
 {
 	cleanup_strbuf struct strbuf path = STRBUF_INIT;
 	const struct build_node *n = &b->nodes[i];
-	char name[TREE_EXTERNAL_NAME_MAX + 5];
+	char name[TREE_EXTERNAL_NAME_MAX + sizeof(".json")];
 	size_t len = b->strings.strings[n->name].len;
 	uint32_t other;
 
 	memcpy(name, intern_str(&b->strings, n->name), len);
-	memcpy(name + len, ".json", 5);
+	memcpy(name + len, ".json", sizeof(".json"));
 	other = build_child(b, n->parent, name, len + 5);
 	if (other == TREE_NONE || !holds[other])
 		return 0;

@@ -28,16 +28,13 @@ static bool same_lists(const struct tree_builder *b, uint32_t i,
 
 	if (have->n_parts != s->n_parts)
 		return false;
-	for (uint32_t k = 0; k < s->n_chunks; k++)
-		if (!digest_equal(&b->chunks[have->chunks + k], &s->chunks[k]))
-			return false;
-	for (uint32_t k = 0; k < s->n_parts; k++)
-		if (!digest_equal(&b->parts[have->parts + k].digest,
-				  &s->parts[k].digest) ||
-		    b->parts[have->parts + k].size != s->parts[k].size)
-			return false;
-	return true;
+	if (s->chunks && memcmp(b->chunks + have->chunks, s->chunks,
+				s->n_chunks * sizeof(*s->chunks)) != 0)
+		return false;
+	return !s->parts || !memcmp(b->parts + have->parts, s->parts,
+				    s->n_parts * sizeof(*s->parts));
 }
+_Static_assert(sizeof(struct tree_part) == DIGEST_SIZE + 8, "no padding");
 
 static int read_parts(const struct tree *t, uint32_t i, uint32_t n,
 		      struct tree_part **ret, struct error **errp)
@@ -45,9 +42,7 @@ static int read_parts(const struct tree *t, uint32_t i, uint32_t n,
 	cleanup_free struct tree_part *parts = NULL;
 	int r;
 
-	if (!n)
-		return 0;
-	parts = malloc(n * sizeof(*parts));
+	parts = malloc(MAX(n, 1u) * sizeof(*parts));
 	if (!parts)
 		return error_set_errno(errp, ENOMEM, "parts of source %u", i);
 	for (uint32_t k = 0; k < n; k++) {

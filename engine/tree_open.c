@@ -118,7 +118,7 @@ static int tree_check(struct tree *t, struct error **errp)
 	const struct tree_disk_header *h = (const void *)t->p;
 	uint32_t n;
 
-	if (t->len < sizeof(*h) || memcmp(h->magic, TREE_MAGIC, 8))
+	if (t->len < sizeof(*h) || memcmp(h->magic, TREE_MAGIC, 8) != 0)
 		return error_set(errp, EBADMSG, "this is not a tree");
 	if (le32toh(h->version) != TREE_VERSION)
 		return error_set_kind(errp, ERROR_MEDIA_TYPE, EPROTONOSUPPORT,

@@ -19,14 +19,12 @@ struct validate {
 	uint32_t next_child;
 	uint32_t next_source;
 	uint64_t next_chunk;
-	uint8_t *holds; /* a bit a node: a folder with externals below */
 };
 
 static void validate_release(struct validate *v)
 {
 	intern_release(&v->strings);
 	index32_release(&v->sources);
-	free(v->holds);
 }
 #define cleanup_validate __attribute__((cleanup(validate_release)))
 
@@ -184,52 +182,58 @@ static bool is_external(const struct tree *t, uint32_t i)
 	       t->sources[le32toh(d->source)].kind == TREE_SOURCE_EXTERNAL;
 }
 
-static bool holds(const struct validate *v, uint32_t i)
+/* A bit a node: a folder with externals below. */
+static bool bit(const uint8_t *holds, uint32_t i)
 {
-	return v->holds[i / 8] >> i % 8 & 1;
+	return holds[i / 8] >> i % 8 & 1;
 }
 
-static int validate_pointer(const struct validate *v, uint32_t i,
-			    struct error **errp)
+static int validate_pointer(const struct tree *t, uint32_t i,
+			    const uint8_t *holds, struct error **errp)
 {
-	const struct tree_disk_node *d = &v->t->nodes[i];
-	char name[TREE_EXTERNAL_NAME_MAX + 5];
+	const struct tree_disk_node *d = &t->nodes[i];
+	char name[TREE_EXTERNAL_NAME_MAX + sizeof(".json")];
 	size_t len = le16toh(d->name_len);
 	uint32_t other;
 
-	memcpy(name, v->t->names + le32toh(d->name), len);
-	memcpy(name + len, ".json", 5);
-	if (tree_lookup(v->t, le32toh(d->parent), name, len + 5, &other,
-			NULL) == 0 &&
-	    holds(v, other))
+	memcpy(name, t->names + le32toh(d->name), len);
+	memcpy(name + len, ".json", sizeof(".json"));
+	if (tree_lookup(t, le32toh(d->parent), name, len + 5, &other, NULL) ==
+		    0 &&
+	    bit(holds, other))
 		return error_set(errp, EBADMSG,
 				 "tree: node %u: its pointer collides", i);
 	return 0;
 }
 
 /* A child comes after its directory, so one pass from the end sees all. */
-static int validate_pointers(struct validate *v, struct error **errp)
+static int check_pointers(const struct tree *t, uint8_t *holds,
+			  struct error **errp)
 {
-	const struct tree *t = v->t;
-	int r;
+	int r = 0;
 
-	v->holds = calloc(1, t->n_nodes / 8 + 1);
-	if (!v->holds)
-		return error_set_errno(errp, ENOMEM, "checking a tree");
 	for (uint32_t i = t->n_nodes - 1; i > 0; i--) {
 		uint32_t up = le32toh(t->nodes[i].parent);
 
-		if (is_external(t, i) || holds(v, i))
-			v->holds[up / 8] |= (uint8_t)(1u << up % 8);
+		if (is_external(t, i) || bit(holds, i))
+			holds[up / 8] |= (uint8_t)(1u << up % 8);
 	}
-	for (uint32_t i = 1; i < t->n_nodes; i++) {
-		if (!is_external(t, i))
-			continue;
-		r = validate_pointer(v, i, errp);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	for (uint32_t i = 1; i < t->n_nodes && r == 0; i++)
+		if (is_external(t, i))
+			r = validate_pointer(t, i, holds, errp);
+	return r;
+}
+
+static int validate_pointers(const struct tree *t, struct error **errp)
+{
+	uint8_t *holds = calloc(1, t->n_nodes / 8 + 1);
+	int r;
+
+	if (!holds)
+		return error_set_errno(errp, ENOMEM, "checking a tree");
+	r = check_pointers(t, holds, errp);
+	free(holds);
+	return r;
 }
 
 int tree_validate(const struct tree *t, struct error **errp)
@@ -243,5 +247,5 @@ int tree_validate(const struct tree *t, struct error **errp)
 	r = validate_sources(&v, errp);
 	if (r < 0)
 		return r;
-	return validate_pointers(&v, errp);
+	return validate_pointers(t, errp);
 }
