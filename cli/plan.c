@@ -105,7 +105,7 @@ int verb_plan(struct cli *cli, struct error **errp)
 	if (r == 0)
 		r = externals_of(cli, &ext, errp);
 	if (r == 0)
-		r = run_workspace(&run, &ws, errp);
+		r = run_workspace(&run, &ext, &ws, errp);
 	po.externals = ext.v;
 	po.n_externals = ext.n;
 	if (r == 0)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/escape.h"
+#include "cli/external.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 
@@ -60,11 +61,15 @@ bool run_progress(const struct run *r)
 	       !r->cli->no_progress && !(ci && !strcmp(ci, "true"));
 }
 
-int run_workspace(struct run *r, struct workspace *ret, struct error **errp)
+int run_workspace(struct run *r, const struct externals *ext,
+		  struct workspace *ret, struct error **errp)
 {
 	const char *dir = r->cli->n_args ? r->cli->args[0] : ".";
 	struct workspace_options o = {
 		.follow_symlinks = cli_has(r->cli, "follow-symlinks"),
+		.externals = ext ? ext->v : NULL,
+		.n_externals = ext ? ext->n : 0,
+		.sizes_only = true,
 		.progress = progress_new("scanning", run_progress(r)),
 		.op = &r->op,
 	};

@@ -38,8 +38,11 @@ int run_role(struct run *r, const char *text, struct bundle **ret_bundle,
 bool run_progress(const struct run *r);
 
 /* The folder that is the first argument, or ".": scanned through the hash cache,
- * following symlinks with --follow-symlinks. */
-int run_workspace(struct run *r, struct workspace *ret, struct error **errp);
+ * following symlinks with --follow-symlinks, with the sizes of what @ext (NULL:
+ * nothing) registers. */
+struct externals;
+int run_workspace(struct run *r, const struct externals *ext,
+		  struct workspace *ret, struct error **errp);
 /* Warnings on stderr; NULL-ended or NULL. */
 void run_warn(char *const *warnings);
 

@@ -85,7 +85,7 @@ int verb_scan(struct cli *cli, struct error **errp)
 	int r = run_begin(cli, &run, errp);
 
 	if (r == 0)
-		r = run_workspace(&run, &ws, errp);
+		r = run_workspace(&run, NULL, &ws, errp);
 	if (r < 0)
 		return r;
 	if (cli->json) {

@@ -314,6 +314,8 @@ static int push_steps(struct pusher *p, struct error **errp)
 	unsigned n = session_settings(p->s)->concurrency;
 	struct workspace_options wo = {
 		.follow_symlinks = p->o->follow_symlinks,
+		.externals = p->o->externals,
+		.n_externals = p->o->n_externals,
 		.op = p->op,
 	};
 	int r;

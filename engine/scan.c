@@ -106,14 +106,15 @@ static void warn_of_cases(struct inventory *inv)
  */
 
 /* A layer that nothing is in is a slip: a glob that was misspelled. */
-static int check_layers(const struct bundle_file *bf, const struct walk *w,
+static int check_layers(const struct bundle_file *bf,
+			const struct inv_entry *entries, size_t n,
 			struct error **errp)
 {
 	cleanup_free bool *has = xcalloc(bf->n_layers, sizeof(*has));
 
-	for (size_t i = 0; i < w->n; i++)
-		if (w->entries[i].kind != TREE_DIR)
-			has[w->entries[i].layer] = true;
+	for (size_t i = 0; i < n; i++)
+		if (entries[i].kind != TREE_DIR)
+			has[entries[i].layer] = true;
 	for (size_t i = 0; i < bf->n_layers; i++)
 		if (!has[i])
 			return bundle_file_layer_error(bf, i, errp,
@@ -168,8 +169,8 @@ int scan(const char *dir, const struct bundle_file *bf,
 	w.owners = owners;
 	w.rootfd = inv.dirfd;
 	r = walk_run(&w, errp);
-	if (r == 0)
-		r = check_layers(bf, &w, errp);
+	if (r == 0 && !o->incomplete)
+		r = check_layers(bf, w.entries, w.n, errp);
 	if (r == 0)
 		r = scan_hash(&w, errp);
 	if (r < 0)
@@ -184,6 +185,12 @@ int scan(const char *dir, const struct bundle_file *bf,
 /*
  * The inventory.
  */
+
+int inventory_check_layers(const struct inventory *inv,
+			   const struct bundle_file *bf, struct error **errp)
+{
+	return check_layers(bf, inv->entries, inv->n, errp);
+}
 
 /* Index of the first entry that is not before @path. */
 static size_t lower_bound(const struct inventory *inv, const char *path)

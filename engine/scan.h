@@ -51,6 +51,9 @@ struct inventory {
 struct scan_options {
 	bool follow_symlinks;
 	bool hash;             /* false: sizes only */
+	/* Files will be added: empty layers are not refused here, but by
+	 * inventory_check_layers(). */
+	bool incomplete;
 	struct hashes *hashes; /* NULL: none */
 	struct progress *progress;
 	unsigned threads; /* 0: as many as there are CPUs */
@@ -69,6 +72,9 @@ int inventory_add(struct inventory *inv, const struct bundle_file *bf,
 		  const char *path, uint64_t size, const struct digest *digest,
 		  struct digest **take_chunks, uint32_t n_chunks,
 		  struct error **errp);
+/* -EINVAL: a layer has no file. */
+int inventory_check_layers(const struct inventory *inv,
+			   const struct bundle_file *bf, struct error **errp);
 /* The entry of a path in NFC, or NULL. */
 const struct inv_entry *inventory_find(const struct inventory *inv,
 				       const char *path);

@@ -1,5 +1,7 @@
 #include "engine/workspace.h"
 
+#include "engine/register.h"
+
 static int scan_hashed(struct session *s, const char *dir,
 		       const struct workspace_options *o, struct workspace *ws,
 		       struct error **errp)
@@ -7,6 +9,7 @@ static int scan_hashed(struct session *s, const char *dir,
 	struct scan_options so = {
 		.follow_symlinks = o->follow_symlinks,
 		.hash = true,
+		.incomplete = o->n_externals > 0,
 		.progress = o->progress,
 		.op = o->op,
 	};
@@ -33,6 +36,12 @@ int workspace_open(struct session *s, const char *dir,
 
 	if (r == 0)
 		r = scan_hashed(s, dir, o, &ws, errp);
+	for (size_t i = 0; i < o->n_externals && r == 0; i++)
+		r = register_external(session_stores(s), &o->externals[i],
+				      !o->sizes_only, &ws.bf, &ws.inv, o->op,
+				      errp);
+	if (r == 0)
+		r = inventory_check_layers(&ws.inv, &ws.bf, errp);
 	if (r < 0)
 		return r;
 	*ret = ws;

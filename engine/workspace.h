@@ -7,6 +7,7 @@
 #ifndef ENGINE_WORKSPACE_H
 #define ENGINE_WORKSPACE_H
 
+#include "engine/plan.h"
 #include "engine/scan.h"
 #include "engine/session.h"
 
@@ -22,6 +23,11 @@ struct workspace {
 
 struct workspace_options {
 	bool follow_symlinks;
+	/* --external: files that are in a store already, on disk or not. Each
+	 * is read there once, so that the inventory says what it is. */
+	const struct plan_external *externals;
+	size_t n_externals;
+	bool sizes_only; /* of externals, from the store's stat; to look at */
 	struct progress *progress;
 	const struct op *op;
 };
