@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Each command has a man page, and page and --help name the same flags.
+"""Each command has a man page, page and --help name the same flags, and the
+page is installed.
 
 usage: test_man.py PROGRAM MAN-FOLDER
 """
@@ -34,6 +35,9 @@ for verb in verbs:
     said = flags(options)
     tests.append((verb, [f"{f} is not in the page" for f in sorted(own - said)] +
                   [f"{f} is not in --help" for f in sorted(said - own - common)]))
+installed = set(re.findall(r"'([a-z0-9.-]+)'", (folder / "meson.build").read_text()))
+pages = {p.name.removesuffix(".scd") for p in folder.glob(f"{name}[-.]*.scd")}
+tests.append(("installed", [f"{p} is not in man/meson.build" for p in sorted(pages - installed)]))
 missing = common - flags((folder / f"{name}.1.scd").read_text()) if name == "mops" else set()
 tests.append(("common flags", [f"{f} is not in {name}(1)" for f in sorted(missing)]))
 
@@ -41,5 +45,5 @@ print(f"1..{len(tests)}")
 for i, (verb, flaws) in enumerate(tests, 1):
     for flaw in flaws:
         print("# " + flaw)
-    print(f"{'not ' if flaws else ''}ok {i} - {name} {verb}: page and --help agree")
+    print(f"{'not ' if flaws else ''}ok {i} - {name} {verb}: page and program agree")
 sys.exit(any(flaws for _, flaws in tests))
