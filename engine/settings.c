@@ -221,7 +221,9 @@ static const struct setting_info infos[] = {
 	{"connect_timeout", true, false, "for one connection", "10s"},
 	{"stall_timeout", true, false, "below 1 KiB/s", "20s"},
 	{"io_timeout", true, false,
-	 "whole budget of one operation or read; 'hard': for ever", "120s"},
+	 "budget of one operation or read without "
+	 "progress; 'hard': for ever",
+	 "120s"},
 	{"file_roots", false, false,
 	 "folders below which file:// pointers may be opened", NULL},
 };

@@ -51,7 +51,7 @@ int settings_load_from(const char *system_file,
 void settings_release(struct settings *s);
 #define cleanup_settings __attribute__((cleanup(settings_release)))
 
-/* The table, for flags, help and doctor. */
+/* The table, for flags and help. */
 struct setting_info {
 	const char *name; /* with underscores: the file's key */
 	bool flag;        /* also a command-line flag */

@@ -1,6 +1,6 @@
 /*
  * `-o` of a mount: the words of mount(8) that make sense here, our own, and
- * any setting by its name (`-o io_timeout=30,cache_dir=/x`), for fstab.
+ * any setting by its name (`-o io_timeout=30s,cache_dir=/x`), for fstab.
  *
  * Threads: one.
  */
