@@ -303,6 +303,7 @@ void cli_release(struct cli *cli)
 	free(cli->args);
 	free(cli->values);
 	free(cli->flags);
+	strv_free(cli->details);
 	*cli = (struct cli){0};
 }
 

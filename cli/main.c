@@ -74,6 +74,6 @@ int cli_main(const struct program *p, int argc, char *const *argv)
 	if (interrupt_signal())
 		return 128 + interrupt_signal();
 	if (err)
-		output_error(p->name, cli.json, err);
+		output_error(p->name, cli.json, err, cli.details);
 	return output_exit_status(err);
 }

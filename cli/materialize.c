@@ -60,13 +60,18 @@ static void print_json(const struct role_view *v,
 	output_json(&doc);
 }
 
-static void print_conflicts(const struct materialize_result *m)
+/* With --json they go with the error. */
+static void report_conflicts(struct cli *cli,
+			     const struct materialize_result *m)
 {
 	size_t shown = strv_len(m->conflicts);
 
 	for (size_t i = 0; i < shown; i++)
-		print_line(stderr, "CONFLICT %s", m->conflicts[i]);
-	if (m->n_conflicts > shown)
+		if (cli->json)
+			strv_append(&cli->details, xstrdup(m->conflicts[i]));
+		else
+			print_line(stderr, "CONFLICT %s", m->conflicts[i]);
+	if (!cli->json && m->n_conflicts > shown)
 		print_line(stderr, "and %llu more",
 			   (unsigned long long)(m->n_conflicts - shown));
 }
@@ -80,8 +85,7 @@ int run_materialize(struct run *run, struct role_view *v,
 	o->show_progress = run_progress(run);
 	r = materialize(v, o, &m, &run->op, errp);
 	if (r < 0) {
-		if (!run->cli->json)
-			print_conflicts(&m);
+		report_conflicts(run->cli, &m);
 		return r;
 	}
 	if (run->cli->json)

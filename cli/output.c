@@ -12,7 +12,18 @@ int output_exit_status(const struct error *err)
 	return err ? (int)err->kind : ERROR_DOWNLOAD;
 }
 
-static void error_json(const struct error *err)
+static void put_details(struct json_writer *w, char *const *details)
+{
+	json_begin_array(w, "details");
+	for (; *details; details++) {
+		cleanup_free char *line = escape_str(*details);
+
+		json_put_str(w, NULL, line);
+	}
+	json_end_array(w);
+}
+
+static void error_json(const struct error *err, char *const *details)
 {
 	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
 	cleanup_free char *message = escape_str(err->message);
@@ -21,6 +32,8 @@ static void error_json(const struct error *err)
 
 	json_writer_init(&w, &doc);
 	json_begin_object(&w, NULL);
+	if (details)
+		put_details(&w, details);
 	json_put_str(&w, "error", error_kind_name(err->kind));
 	json_put_int(&w, "exit_code", output_exit_status(err));
 	if (hint)
@@ -31,10 +44,11 @@ static void error_json(const struct error *err)
 	fflush(stdout);
 }
 
-void output_error(const char *name, bool json, const struct error *err)
+void output_error(const char *name, bool json, const struct error *err,
+		  char *const *details)
 {
 	if (json) {
-		error_json(err);
+		error_json(err, details);
 		return;
 	}
 	print_line(stderr, "%s: %s", name, err->message);

@@ -14,8 +14,6 @@
 #include "base/strbuf.h"
 
 enum exit_status {
-	EXIT_STATUS_OK = 0,
-	EXIT_STATUS_DIFFERENT = 13, /* diff --exit-code */
 	EXIT_STATUS_SIGINT = 130,
 	EXIT_STATUS_SIGTERM = 143,
 };
@@ -26,9 +24,11 @@ int output_exit_status(const struct error *err);
 /*
  * The one place where an error is printed: `NAME: message` and, when there is
  * advice, a second line; with @json the object
- * {"error","exit_code","hint","message"} on stdout instead.
+ * {"details","error","exit_code","hint","message"} on stdout instead. @details
+ * (NULL-ended, or NULL) is for @json alone.
  */
-void output_error(const char *name, bool json, const struct error *err);
+void output_error(const char *name, bool json, const struct error *err,
+		  char *const *details);
 
 /* One JSON document, as one line on stdout. */
 void output_json(const struct strbuf *doc);

@@ -14,18 +14,13 @@ const struct arg_option options_verify[] = {
 	{0},
 };
 
-/* Findings go to stdout as they come; with --json they are collected. */
-struct findings {
-	bool json;
-	char **lines;
-};
-
+/* Findings go to stdout as they come; with --json they go with the error. */
 static void found(void *ctx, const char *line)
 {
-	struct findings *f = ctx;
+	struct cli *cli = ctx;
 
-	if (f->json)
-		strv_append(&f->lines, xstrdup(line));
+	if (cli->json)
+		strv_append(&cli->details, xstrdup(line));
 	else
 		print_line(stdout, "%s", line);
 }
@@ -43,53 +38,40 @@ struct count {
 	uint64_t value;
 };
 
-/* @counts sorted by name; "findings" comes before or after as bytes say. */
-static void print_json(const struct findings *f, const struct count *counts,
-		       size_t n)
+/* @counts sorted by name. */
+static void print_json(const struct count *counts, size_t n)
 {
 	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
 	struct json_writer w;
-	bool listed = false;
 
 	json_writer_init(&w, &doc);
 	json_begin_object(&w, NULL);
-	for (size_t i = 0; i <= n; i++) {
-		if (!listed &&
-		    (i == n || strcmp(counts[i].name, "findings") > 0)) {
-			json_begin_array(&w, "findings");
-			for (char **l = f->lines; l && *l; l++)
-				json_put_str(&w, NULL, *l);
-			json_end_array(&w);
-			listed = true;
-		}
-		if (i < n)
-			json_put_int(&w, counts[i].name,
-				     (int64_t)counts[i].value);
-	}
+	for (size_t i = 0; i < n; i++)
+		json_put_int(&w, counts[i].name, (int64_t)counts[i].value);
 	json_end_object(&w);
 	output_json(&doc);
 }
 
-static int verify_cache(struct run *run, struct findings *f,
-			struct error **errp)
+static int verify_cache(struct run *run, struct error **errp)
 {
 	struct cache_report c = {0};
 	struct cache *cache;
 	int r = session_cache(run->session, &cache, errp);
 
 	if (r == 0)
-		r = cache_verify(cache, &c, found_damage, f, &run->op, errp);
+		r = cache_verify(cache, &c, found_damage, run->cli, &run->op,
+				 errp);
 	if (r < 0)
 		return r;
-	if (f->json && !c.damaged) {
+	if (run->cli->json && !c.damaged) {
 		const struct count counts[] = {
 			{"blobs", c.blobs},       {"bytes", c.bytes},
 			{"chunks", c.chunks},     {"damaged", c.damaged},
 			{"partials", c.partials},
 		};
 
-		print_json(f, counts, ARRAY_SIZE(counts));
-	} else if (!f->json) {
+		print_json(counts, ARRAY_SIZE(counts));
+	} else if (!run->cli->json) {
 		print_line(stdout,
 			   "%llu blobs (%s), %llu partial (%llu chunks): "
 			   "%llu damaged",
@@ -111,19 +93,18 @@ static int verify_cache(struct run *run, struct findings *f,
 	return 0;
 }
 
-static int verify_registry(struct run *run, struct findings *f,
-			   struct error **errp)
+static int verify_registry(struct run *run, struct error **errp)
 {
 	cleanup_bundle struct bundle *b = NULL;
 	struct verify_result v = {0};
 	int r = run_bundle(run, run->cli->args[0], &b, errp);
 
 	if (r == 0)
-		r = verify_bundle(b, cli_has(run->cli, "deep"), found, f,
+		r = verify_bundle(b, cli_has(run->cli, "deep"), found, run->cli,
 				  run_progress(run), &v, &run->op, errp);
 	if (r < 0)
 		return r;
-	if (f->json) {
+	if (run->cli->json) {
 		const struct count counts[] = {
 			{"blobs", v.blobs},
 			{"bytes", v.bytes},
@@ -133,7 +114,7 @@ static int verify_registry(struct run *run, struct findings *f,
 			{"unchecked", v.unchecked},
 		};
 
-		print_json(f, counts, ARRAY_SIZE(counts));
+		print_json(counts, ARRAY_SIZE(counts));
 		return 0;
 	}
 	print_line(stdout,
@@ -148,7 +129,6 @@ static int verify_registry(struct run *run, struct findings *f,
 int verb_verify(struct cli *cli, struct error **errp)
 {
 	cleanup_run struct run run = {0};
-	struct findings f = {.json = cli->json};
 	bool cache = cli_has(cli, "cache");
 	int r;
 
@@ -160,9 +140,7 @@ int verb_verify(struct cli *cli, struct error **errp)
 				 "--deep is for a reference: --cache always "
 				 "hashes every byte");
 	r = run_begin(cli, &run, errp);
-	if (r == 0)
-		r = cache ? verify_cache(&run, &f, errp)
-			  : verify_registry(&run, &f, errp);
-	strv_free(f.lines);
-	return r;
+	if (r < 0)
+		return r;
+	return cache ? verify_cache(&run, errp) : verify_registry(&run, errp);
 }
