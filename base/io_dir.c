@@ -49,30 +49,50 @@ static char *next_component(const char **path)
 	}
 }
 
-/* For kernels and sandboxes without openat2(): one step at a time. */
+/* One step below @at that is no symlink, whatever else it is. */
+static int open_step(int at, const char *name, int flags, mode_t mode)
+{
+	int fd = openat(at, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+	int code = errno;
+	struct stat st;
+
+	/* O_DIRECTORY calls a symlink no directory; O_PATH opens it. */
+	if (fd < 0 && code != ENOTDIR)
+		return -code;
+	if (fd >= 0 && !(flags & O_PATH))
+		return fd;
+	if (fd >= 0 ? fstat(fd, &st)
+		    : fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW))
+		st.st_mode = 0;
+	if (!S_ISLNK(st.st_mode))
+		return fd >= 0 ? fd : -code;
+	closep(&fd);
+	return -ELOOP;
+}
+
+/* For kernels and sandboxes without openat2(). */
 static int open_by_steps(int dirfd, const char *path, int flags, mode_t mode)
 {
+	bool folder = path[strlen(path) - 1] == '/';
 	cleanup_free char *name = next_component(&path);
 	cleanup_fd int fd = -1;
-	int at = dirfd, r;
+	int at = dirfd;
 
+	if (folder)
+		flags |= O_DIRECTORY;
+	if (!name)
+		name = xstrdup(".");
 	while (name) {
 		cleanup_free char *next = next_component(&path);
+		int r = open_step(at, name, next ? O_PATH | O_DIRECTORY : flags,
+				  mode);
 
-		r = next ? openat(at, name,
-				  O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-			 : openat(at, name, flags | O_NOFOLLOW, mode);
 		if (r < 0)
-			return -errno;
+			return r;
 		closep(&fd);
 		at = fd = r;
 		free(name);
 		name = steal_ptr(&next);
-	}
-	if (fd < 0) { /* "." */
-		fd = openat(dirfd, ".", flags, mode);
-		if (fd < 0)
-			return -errno;
 	}
 	return steal_fd(&fd);
 }
@@ -98,8 +118,7 @@ int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 	if (fd >= 0)
 		return (int)fd;
 	if (errno == ENOSYS)
-		return open_by_steps(dirfd, path, flags | O_CLOEXEC,
-				     (mode_t)how.mode);
+		return open_by_steps(dirfd, path, flags, (mode_t)how.mode);
 	return -errno;
 }
 

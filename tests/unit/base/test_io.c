@@ -5,10 +5,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -191,39 +195,66 @@ Test(io, atomic_write_replaces_a_symlink_and_not_its_target)
 	cr_assert(eq(str, s, "keep"));
 }
 
-Test(io, open_beneath_opens_what_is_below)
+static void check_opens_below(void)
 {
-	cleanup_fd int a = -1, b = -1, c = -1;
+	static const char *const good[] = {
+		"d/f", "d//./f", "d", "d/", ".", "./", "./d/./f", "d/.",
+	};
 
 	mkdirat(dir, "d", 0755);
 	put("d/f", "x");
-	a = io_open_beneath(dir, "d/f", O_RDONLY, 0);
-	b = io_open_beneath(dir, "d//./f", O_RDONLY, 0);
-	c = io_open_beneath(dir, "d/new", O_WRONLY | O_CREAT | O_EXCL, 0600);
-	cr_assert(ge(int, a, 0));
-	cr_assert(ge(int, b, 0));
-	cr_assert(ge(int, c, 0));
-	cr_assert(fcntl(a, F_GETFD) & FD_CLOEXEC);
-	cr_assert(eq(int,
-		     io_open_beneath(dir, "d/new", O_WRONLY | O_CREAT | O_EXCL,
-				     0600),
-		     -EEXIST));
-	cr_assert(eq(int, io_open_beneath(dir, "none", O_RDONLY, 0), -ENOENT));
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		cleanup_fd int fd = io_open_beneath(dir, good[i], O_RDONLY, 0);
+
+		cr_expect(ge(int, fd, 0), "'%s'", good[i]);
+		cr_expect(ne(int, fcntl(fd, F_GETFD) & FD_CLOEXEC, 0));
+	}
 }
 
-Test(io, open_beneath_refuses_every_way_out)
+static void check_creates_below(void)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL;
+	cleanup_fd int fd = -1;
+	struct stat st;
+
+	mkdirat(dir, "d", 0755);
+	fd = io_open_beneath(dir, "d/new", flags, 0640);
+	cr_assert(ge(int, fd, 0));
+	cr_assert(eq(int, fstat(fd, &st), 0));
+	cr_assert(eq(u32, st.st_mode & 07777, 0640));
+	cr_assert(eq(int, io_open_beneath(dir, "d/new", flags, 0600), -EEXIST));
+}
+
+static void check_refuses_ways_out(void)
 {
 	static const struct {
 		const char *path;
-		int want;
+		int flags, want;
 	} cases[] = {
-		{"", -ENOENT},           {"..", -EXDEV},
-		{"/etc/passwd", -EXDEV}, {"../x", -EXDEV},
-		{"d/../f", -EXDEV},      {"d/..", -EXDEV},
-		{"d/../../f", -EXDEV},   {"//etc", -EXDEV},
-		{"abs", -ELOOP},         {"abs/passwd", -ELOOP},
-		{"up/x", -ELOOP},        {"in/f", -ELOOP},
-		{"filelink", -ELOOP},    {"d/f/x", -ENOTDIR},
+		{"", O_RDONLY, -ENOENT},
+		{"none", O_RDONLY, -ENOENT},
+		{"d/none", O_RDONLY, -ENOENT},
+		{"none/f", O_RDONLY, -ENOENT},
+		{"..", O_RDONLY, -EXDEV},
+		{"../x", O_RDONLY, -EXDEV},
+		{"/etc/passwd", O_RDONLY, -EXDEV},
+		{"//etc", O_RDONLY, -EXDEV},
+		{"d/../d/f", O_RDONLY, -EXDEV},
+		{"d/..", O_RDONLY, -EXDEV},
+		{"d/../../f", O_RDONLY, -EXDEV},
+		{"abs", O_RDONLY, -ELOOP},
+		{"abs/passwd", O_RDONLY, -ELOOP},
+		{"abs", O_RDONLY | O_DIRECTORY, -ELOOP},
+		{"abs", O_PATH, -ELOOP},
+		{"up/x", O_RDONLY, -ELOOP},
+		{"in/f", O_RDONLY, -ELOOP},
+		{"in/f", O_PATH, -ELOOP},
+		{"filelink", O_RDONLY, -ELOOP},
+		{"filelink", O_WRONLY | O_CREAT, -ELOOP},
+		{"loose", O_WRONLY | O_CREAT, -ELOOP},
+		{"d/f/x", O_RDONLY, -ENOTDIR},
+		{"d/f/", O_RDONLY, -ENOTDIR},
+		{"d/f", O_RDONLY | O_DIRECTORY, -ENOTDIR},
 	};
 
 	mkdirat(dir, "d", 0755);
@@ -232,14 +263,66 @@ Test(io, open_beneath_refuses_every_way_out)
 	link_to("..", "up");
 	link_to("d", "in");
 	link_to("d/f", "filelink");
+	link_to("none", "loose");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		cr_expect(eq(int,
-			     io_open_beneath(dir, cases[i].path, O_RDONLY, 0),
+			     io_open_beneath(dir, cases[i].path, cases[i].flags,
+					     0600),
 			     cases[i].want),
 			  "'%s'", cases[i].path);
-	cr_expect(eq(int,
-		     io_open_beneath(dir, "filelink", O_WRONLY | O_CREAT, 0600),
-		     -ELOOP));
+	cr_expect(eq(int, faccessat(dir, "none", F_OK, 0), -1));
+}
+
+/* This process's kernel has no openat2() from here on. */
+static void forget_openat2(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {.len = ARRAY_SIZE(code), .filter = code};
+
+	cr_assert(eq(int, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0));
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) < 0)
+		cr_skip_test("no seccomp filters here");
+	cr_assert(eq(int, (int)syscall(SYS_openat2, -1, "", NULL, 0), -1));
+	cr_assert(eq(int, errno, ENOSYS));
+}
+
+Test(io, open_beneath_opens_what_is_below)
+{
+	check_opens_below();
+}
+
+Test(io, open_beneath_creates_what_is_below)
+{
+	check_creates_below();
+}
+
+Test(io, open_beneath_refuses_every_way_out)
+{
+	check_refuses_ways_out();
+}
+
+Test(io, open_beneath_opens_the_same_without_openat2)
+{
+	forget_openat2();
+	check_opens_below();
+}
+
+Test(io, open_beneath_creates_the_same_without_openat2)
+{
+	forget_openat2();
+	check_creates_below();
+}
+
+Test(io, open_beneath_refuses_the_same_without_openat2)
+{
+	forget_openat2();
+	check_refuses_ways_out();
 }
 
 Test(io, mkdirs_beneath_makes_each_step)
