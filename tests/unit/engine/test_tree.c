@@ -7,6 +7,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -461,6 +462,188 @@ Test(tree_validate, refuses_what_is_not_canonical)
 #undef INVALID
 }
 
+struct visit {
+	struct strbuf seen;
+	const char *stop;
+};
+
+static int visit(void *ctx, uint32_t node, const struct tree_node *n,
+		 const char *path, struct error **errp)
+{
+	struct visit *v = ctx;
+
+	if (v->stop && !strcmp(path, v->stop))
+		return 7;
+	strbuf_addf(&v->seen, "%s%s ", path, n->kind == TREE_DIR ? "/" : "");
+	return 0;
+}
+
+Test(tree_validate, wants_parts_and_blobs_of_the_one_size)
+{
+	struct tree_builder *b = tree_builder_new();
+	struct tree_node n;
+	uint32_t i;
+
+	add_run(b, "run", 3u << 20, 1u << 20);
+	cleanup_made_tree struct made_tree m = make_tree(b);
+
+	cr_assert(eq(int, tree_find(m.tree, "run", &i, NULL), 0));
+	cr_expect(eq(int, tree_node(m.tree, i, &n, NULL), 0));
+	cr_expect(eq(int, tree_validate(m.tree, NULL), -EBADMSG));
+
+	b = tree_builder_new();
+	add_blob(b, "blob", (5ull << 30) + 1);
+	cleanup_made_tree struct made_tree big = make_tree(b);
+
+	cr_expect(eq(int, tree_validate(big.tree, NULL), -EBADMSG));
+}
+
+/* A chain of folders, all of one name, that no builder would make. */
+static struct made_tree make_chain(uint32_t depth, uint16_t name_len)
+{
+	size_t names = (name_len + 7u) / 8 * 8;
+	size_t nodes = (depth + 1) * sizeof(struct tree_disk_node);
+	struct made_tree m = {.len = 136 + nodes + names};
+	struct tree_disk_header *h = m.buf = xcalloc(1, m.len);
+	struct tree_disk_section *s = (void *)(h + 1);
+	struct tree_disk_node *n = (void *)(s + 4);
+	size_t at = 136;
+
+	*h = (struct tree_disk_header){.version = htole32(1),
+				       .node_size = htole32(72),
+				       .n_sections = htole32(4)};
+	memcpy(h->magic, TREE_MAGIC, 8);
+	for (uint32_t i = 0; i < 4; i++) {
+		size_t len = i == 0 ? nodes : i == 1 ? name_len : 0;
+
+		s[i] = (struct tree_disk_section){.type = htole32(i + 1),
+						  .offset = htole64(at),
+						  .length = htole64(len)};
+		at += (len + 7) / 8 * 8;
+	}
+	for (uint32_t i = 0; i <= depth; i++) {
+		n[i].kind = TREE_DIR;
+		n[i].parent = htole32(i ? i - 1 : 0);
+		n[i].name_len = htole16(i ? name_len : 0);
+		n[i].source = htole32(TREE_NONE);
+		n[i].dir.first = htole32(i + 1);
+		n[i].dir.count = htole32(i < depth);
+	}
+	memset((char *)m.buf + 136 + nodes, 'n', name_len);
+	if (tree_open_mem(m.buf, m.len, &m.tree, NULL) < 0)
+		abort();
+	return m;
+}
+
+Test(tree_node, refuses_paths_that_are_too_deep_or_too_long)
+{
+	static const struct {
+		uint16_t name_len;
+		uint32_t deepest;
+	} cases[] = {{1, 64}, {31, 64}, {32, 62}, {255, 8}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_made_tree struct made_tree fits =
+			make_chain(cases[i].deepest, cases[i].name_len);
+		cleanup_made_tree struct made_tree over =
+			make_chain(100000, cases[i].name_len);
+		struct visit v = {.seen = STRBUF_INIT};
+		struct tree_node n;
+		uint32_t last = cases[i].deepest;
+
+		cr_expect(eq(int, tree_validate(fits.tree, NULL), 0));
+		cr_expect(eq(int, tree_node(over.tree, last, &n, NULL), 0));
+		cr_expect(eq(int, tree_node(over.tree, last + 1, &n, NULL),
+			     -EBADMSG));
+		cr_expect(eq(int, tree_node(over.tree, 99999, &n, NULL),
+			     -EBADMSG));
+		cr_expect(eq(int, tree_walk(over.tree, 0, visit, &v, NULL),
+			     -EBADMSG));
+		cr_expect(eq(int, tree_path(over.tree, 99999, &v.seen, NULL),
+			     -EBADMSG));
+		strbuf_release(&v.seen);
+	}
+}
+
+/* The source of @path becomes an external, with the URI of @other's. */
+static void make_external(struct made_tree *m, const char *path,
+			  const char *other)
+{
+	struct tree_disk_section *s =
+		(void *)((uint8_t *)m->buf + sizeof(struct tree_disk_header));
+	struct tree_disk_source *sources =
+		(void *)((uint8_t *)m->buf + le64toh(s[2].offset));
+	struct tree_disk_source *to, *from;
+	struct tree_node n;
+	uint32_t i;
+
+	cr_assert(eq(int, tree_find(m->tree, other, &i, NULL), 0));
+	cr_assert(eq(int, tree_node(m->tree, i, &n, NULL), 0));
+	from = &sources[n.source];
+	cr_assert(eq(int, tree_find(m->tree, path, &i, NULL), 0));
+	cr_assert(eq(int, tree_node(m->tree, i, &n, NULL), 0));
+	to = &sources[n.source];
+	to->kind = TREE_SOURCE_EXTERNAL;
+	to->uri = from->uri;
+	to->uri_len = from->uri_len;
+}
+
+Test(tree_validate, refuses_pointers_that_collide)
+{
+	struct tree_builder *b = tree_builder_new();
+
+	add_blob(b, "d/x", 9);
+	add_blob(b, "d/y", 9);
+	add_external(b, "d/x.json/deep/z", "s3://bucket/z", TREE_TIER_HOT, 7);
+	cleanup_made_tree struct made_tree m = make_tree(b);
+
+	make_external(&m, "d/y", "d/x.json/deep/z");
+	cr_expect(eq(int, tree_validate(m.tree, NULL), 0), "another name");
+	make_external(&m, "d/x", "d/x.json/deep/z");
+	cr_expect(eq(int, tree_validate(m.tree, NULL), -EBADMSG));
+}
+
+Test(tree_node, refuses_external_names_that_leave_no_room_for_json)
+{
+	struct tree_builder *b = tree_builder_new();
+	struct tree_node n;
+	char name[252] = "";
+	uint32_t i;
+
+	memset(name, 'n', 251);
+	add_blob(b, name, 9);
+	add_blob(b, name + 1, 9);
+	add_external(b, "x", "s3://bucket/z", TREE_TIER_HOT, 7);
+	cleanup_made_tree struct made_tree m = make_tree(b);
+
+	make_external(&m, name + 1, "x");
+	make_external(&m, name, "x");
+	cr_assert(eq(int, tree_find(m.tree, name + 1, &i, NULL), 0));
+	cr_expect(eq(int, tree_node(m.tree, i, &n, NULL), 0));
+	cr_assert(eq(int, tree_find(m.tree, name, &i, NULL), 0));
+	cr_expect(eq(int, tree_node(m.tree, i, &n, NULL), -EBADMSG));
+}
+
+static int no_memory(void *ctx, uint32_t node, const struct tree_node *n,
+		     const char *path, struct error **errp)
+{
+	const size_t *before = ctx;
+
+	cr_expect(eq(sz, mallinfo2().uordblks, *before), "%s", path);
+	return 0;
+}
+
+Test(tree_walk, holds_no_memory)
+{
+	cleanup_victim struct victim v = victim_new();
+	size_t before;
+
+	cr_expect(true); /* what Criterion allocates once */
+	before = mallinfo2().uordblks;
+	cr_assert(eq(int, tree_walk(v.t, TREE_ROOT, no_memory, &before, NULL),
+		     0));
+}
+
 Test(tree_lookup, finds_every_name_and_no_other)
 {
 	cleanup_victim struct victim v = victim_new();
@@ -501,22 +684,6 @@ Test(tree_find, takes_relative_paths)
 	cr_expect(eq(int, tree_find(v.t, "/a", &i, NULL), -ENOENT));
 	cr_expect(eq(int, tree_find(v.t, "a/", &i, NULL), -ENOENT));
 	cr_expect(eq(int, tree_find(v.t, "a/../a", &i, NULL), -ENOENT));
-}
-
-struct visit {
-	struct strbuf seen;
-	const char *stop;
-};
-
-static int visit(void *ctx, uint32_t node, const struct tree_node *n,
-		 const char *path, struct error **errp)
-{
-	struct visit *v = ctx;
-
-	if (v->stop && !strcmp(path, v->stop))
-		return 7;
-	strbuf_addf(&v->seen, "%s%s ", path, n->kind == TREE_DIR ? "/" : "");
-	return 0;
 }
 
 Test(tree_walk, goes_depth_first_in_order_of_names)
