@@ -58,63 +58,6 @@ bool http_is_followed(const struct http_request *rq,
 	       r->status == 307 || r->status == 308;
 }
 
-static void add_field(struct curl_slist **l, const char *line)
-{
-	struct curl_slist *n = curl_slist_append(*l, line);
-
-	if (!n)
-		abort();
-	*l = n;
-}
-
-static struct curl_slist *request_fields(const struct hop *hop)
-{
-	const struct http_request *rq = hop->rq;
-	struct curl_slist *l = NULL;
-
-	add_field(&l, "Accept-Encoding: identity");
-	add_field(&l, "Expect:"); /* no pause before a body */
-	for (const char *const *h = rq->headers; h && *h; h++)
-		add_field(&l, *h);
-	if (rq->content_type) {
-		cleanup_free char *s =
-			xasprintf("Content-Type: %s", rq->content_type);
-		add_field(&l, s);
-	}
-	if (hop->with_authorization) {
-		char *s = xasprintf("Authorization: %s", rq->authorization);
-
-		add_field(&l, s);
-		explicit_bzero(s, strlen(s));
-		free(s);
-	}
-	return l;
-}
-
-static char *origin_of(const struct http_url *u)
-{
-	return xasprintf("%s %s %u", u->tls ? "https" : "http", u->host,
-			 u->port);
-}
-
-static struct transfer *make_transfer(struct http_client *c,
-				      const struct hop *hop)
-{
-	struct transfer_request rq = {
-		.method = hop->rq->method,
-		.url = http_url_str(hop->url),
-		.origin = origin_of(hop->url),
-		.fields = request_fields(hop),
-		.has_body = hop->rq->body != NULL,
-		.body_size = hop->rq->body ? hop->rq->body->size : 0,
-		.reach = hop->reach,
-		.with_cert = hop->with_cert,
-		.tls = hop->url->tls,
-	};
-
-	return transfer_new(c, &rq);
-}
-
 static void progress(struct exchange *x, uint64_t bytes)
 {
 	x->moved += bytes;
@@ -492,7 +435,7 @@ static enum attempt check_target(struct http_client *c, const struct hop *hop,
 				 struct http_response *ret, struct error **errp)
 {
 	cleanup_free char *shown = http_url_redacted(hop->url);
-	cleanup_free char *origin = origin_of(hop->url);
+	cleanup_free char *origin = http_origin(hop->url);
 	int64_t pause = http_pause_left_ms(c, origin);
 
 	if (address_host_is_metadata(hop->url->host)) {
@@ -526,7 +469,7 @@ enum attempt http_exchange(struct http_client *c, const struct hop *hop,
 
 	if (a != ATTEMPT_OK)
 		return a;
-	x.t = make_transfer(c, hop);
+	x.t = http_compose(c, hop);
 	ret->code = http_client_submit(c, x.t, errp);
 	if (ret->code < 0) {
 		transfer_unref(x.t);

@@ -157,6 +157,10 @@ struct hop {
 enum attempt http_exchange(struct http_client *c, const struct hop *hop,
 			   struct http_response *ret, enum address_class *peer,
 			   struct error **errp);
+/* http_compose.c */
+struct transfer *http_compose(struct http_client *c, const struct hop *hop);
+/* "https host 443", heap: what shares slots and pauses. */
+char *http_origin(const struct http_url *u);
 /* A 301, 302, 303, 307 or 308 that the request wants followed. */
 bool http_is_followed(const struct http_request *rq,
 		      const struct http_response *r);

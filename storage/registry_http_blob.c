@@ -142,11 +142,12 @@ static enum attempt read_once(struct blob_read *b, const struct retry *retry,
 	b->bad_range = b->other_size = b->enough = false;
 	b->skip = b->room = 0;
 	b->asked_whole = b->no_range || (b->pos == 0 && b->end == b->size);
-	if (!b->asked_whole)
-		headers[0] = range =
-			xasprintf("Range: bytes=%llu-%llu",
+	if (!b->asked_whole) {
+		range = xasprintf("Range: bytes=%llu-%llu",
 				  (unsigned long long)b->pos,
 				  (unsigned long long)(b->end - 1));
+		headers[0] = range;
+	}
 	c.url = known ? &target : NULL;
 	c.path = known ? NULL : b->path;
 	a = registry_http_once(b->h, &c, retry, ret, op, errp);

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "storage/http_headers.h"
 #include "storage/manifest_info.h"
@@ -114,6 +115,14 @@ static bool is_generic(const char *type)
 	       strcmp(type, "text/plain") == 0;
 }
 
+/* It becomes a header when the manifest is pushed on. */
+static bool is_media_type(const char *s)
+{
+	cleanup_free char *parsed = http_media_type(s);
+
+	return parsed && strcasecmp(parsed, s) == 0;
+}
+
 static int confused(const char *what, struct error **errp)
 {
 	return error_set_kind(errp, ERROR_VALIDATION, EPROTO, "the manifest %s",
@@ -152,6 +161,8 @@ static int settle_type(const char *header, const void *buf, size_t len,
 		own = MEDIA_TYPE_INDEX;
 	if (!own)
 		return confused("does not say its type", errp);
+	if (!is_media_type(own))
+		return confused("calls itself what is no media type", errp);
 	*ret = xstrdup(own);
 	return 0;
 }
@@ -279,6 +290,9 @@ int registry_http_put_manifest(struct registry *r, const char *repo,
 				 "a manifest of %zu bytes is more than "
 				 "registries take (%d)",
 				 len, MANIFEST_PUSH_MAX);
+	if (!is_media_type(media_type))
+		return error_set(errp, EINVAL, "'%s' is no media type",
+				 media_type);
 	rc = manifest_info_parse(buf, len, media_type, &info, errp);
 	if (rc < 0)
 		return rc;
@@ -324,7 +338,8 @@ int registry_http_remove(struct registry *r, const char *repo, const char *tag,
 		return rc;
 	ref = xstrdup(tag ? tag : digest_to_str(d).str);
 	what = xasprintf("removing '%s' of '%s/%s'", ref, h->host, repo);
-	c.path = path = path_of(repo, ref);
+	path = path_of(repo, ref);
+	c.path = path;
 	rc = registry_http_call(h, &c, &answer, op, errp);
 	if (rc < 0)
 		return error_prefix(errp, rc, "%s", what);

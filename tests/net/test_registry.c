@@ -271,6 +271,7 @@ static void test_manifests(void)
 	gets("m-confused", "plain", -EPROTO, NULL);
 	gets("m-both", "m-both", -EPROTO, NULL);
 	gets("m-shapeless", "m-shapeless", -EPROTO, NULL);
+	gets("m-inject", "m-inject", -EPROTO, NULL);
 	gets("m-huge", "plain", -EFBIG, NULL);
 	gets("m-html", "plain", -EIO, NULL);
 	gets("m-warned", "plain", 0, MEDIA_TYPE_MANIFEST);
@@ -307,6 +308,9 @@ static void test_storing_manifests(void)
 	is_int(put_text("m-moved", text, NULL), 0, "or sends us on");
 	is_int(put_text("m-other", text, NULL), -EPROTO,
 	       "not under another digest");
+	is_int(reg->ops->put_manifest(reg, "plain", "t", "a/b\r\nX: y", text,
+				      strlen(text), NULL, NULL),
+	       -EINVAL, "not under a type that is none");
 	is_int(put_text("m-413", text, NULL), -EFBIG, "not when too large");
 	forget();
 	is_int(put_text("m-subject", with_subject, NULL), 0,

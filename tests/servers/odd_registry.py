@@ -44,6 +44,7 @@ def manifest(**more):
 
 MANIFESTS = {
     "m-both": manifest(manifests=[]),
+    "m-inject": manifest(mediaType="a/b\r\nX-Injected: yes"),
     "m-untyped": manifest(mediaType=None),
     "m-shapeless": manifest(mediaType=None, layers=None),
 }
@@ -375,7 +376,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(405)
         if self.odd == "m-confused":
             kind = INDEX
-        if self.odd in ("m-generic", "m-untyped", "m-shapeless"):
+        if self.odd in ("m-inject", "m-generic", "m-untyped", "m-shapeless"):
             kind = "application/json"
         if self.odd == "m-parameter":
             kind = TYPE + "; charset=utf-8"

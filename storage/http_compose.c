@@ -1,0 +1,62 @@
+/*
+ * What one hop sends.
+ */
+#include <string.h>
+
+#include "storage/http_internal.h"
+
+static void add_field(struct curl_slist **l, const char *line)
+{
+	struct curl_slist *n = curl_slist_append(*l, line);
+
+	if (!n)
+		abort();
+	*l = n;
+}
+
+static struct curl_slist *request_fields(const struct hop *hop)
+{
+	const struct http_request *rq = hop->rq;
+	struct curl_slist *l = NULL;
+
+	add_field(&l, "Accept-Encoding: identity");
+	add_field(&l, "Expect:"); /* no pause before a body */
+	for (const char *const *h = rq->headers; h && *h; h++)
+		add_field(&l, *h);
+	if (rq->content_type) {
+		cleanup_free char *s =
+			xasprintf("Content-Type: %s", rq->content_type);
+		add_field(&l, s);
+	}
+	if (hop->with_authorization) {
+		char *s = xasprintf("Authorization: %s", rq->authorization);
+
+		add_field(&l, s);
+		explicit_bzero(s, strlen(s));
+		free(s);
+	}
+	return l;
+}
+
+char *http_origin(const struct http_url *u)
+{
+	return xasprintf("%s %s %u", u->tls ? "https" : "http", u->host,
+			 u->port);
+}
+
+struct transfer *http_compose(struct http_client *c, const struct hop *hop)
+{
+	struct transfer_request rq = {
+		.method = hop->rq->method,
+		.url = http_url_str(hop->url),
+		.origin = http_origin(hop->url),
+		.fields = request_fields(hop),
+		.has_body = hop->rq->body != NULL,
+		.body_size = hop->rq->body ? hop->rq->body->size : 0,
+		.reach = hop->reach,
+		.with_cert = hop->with_cert,
+		.tls = hop->url->tls,
+	};
+
+	return transfer_new(c, &rq);
+}
