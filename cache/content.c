@@ -187,10 +187,13 @@ bool content_sealed(struct content *ct)
 		if (backing_get(ct, i > 0, &b) < 0)
 			return false;
 		sealed = backing_sealed(b, &stale);
+		/* Whoever found it damaged took its name away. */
+		if (sealed && !cache_blob_exists(ct->c, &ct->digest, ct->size))
+			stale = true;
 		if (stale) /* sealed or deleted by someone else */
 			backing_forget(ct, b);
 	}
-	return sealed;
+	return sealed && !stale;
 }
 
 static uint32_t count_present(struct content *ct, bool fresh, uint32_t first,

@@ -107,7 +107,10 @@ void fetch_source_advance_locked(struct fetch_source *s)
 
 	if (s->fetcher->closing)
 		return;
-	s->sealed = there && (s->sealed || content_sealed(s->content));
+	s->sealed = there && content_sealed(s->content);
+	/* Another reader may have found it damaged, and taken it away. */
+	if (there && !s->sealed)
+		there = content_have(s->content) == s->n_chunks;
 	if (s->sealed) {
 		s->want_seal = false;
 		if (whole)

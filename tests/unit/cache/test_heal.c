@@ -87,6 +87,26 @@ Test(heal, a_flipped_byte_in_a_sealed_blob_of_one_chunk)
 	completes(&s);
 }
 
+Test(heal, a_sealed_blob_that_another_reader_found_damaged)
+{
+	cleanup_source struct source s;
+	cleanup_free char *path = NULL;
+	struct content *ct;
+
+	source_init(&s, CHUNK_SIZE / 2, 1);
+	cr_assert(eq(int, seal_all(&f, &s), 0));
+	path = blob_path(&f, &s.spec.digest);
+	ct = content_of(&f, &s);
+	cr_expect(content_sealed(ct));
+	flip_byte(path, 10);
+	cr_expect(eq(int,
+		     cache_blob_open(f.c, &s.spec.digest, s.spec.size, NULL),
+		     -ENOENT));
+	cr_expect(not(content_sealed(ct)), "its name is gone");
+	content_close(ct);
+	completes(&s);
+}
+
 Test(heal, a_sealed_blob_that_was_cut_short)
 {
 	cleanup_source struct source s;
