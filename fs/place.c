@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -86,15 +87,30 @@ static int refuse_second(const char *dir, struct error **errp)
 	return error_hint(errp, -EINVAL, "'mopsfs umount' ends it");
 }
 
-/* A worker that was killed with its helper leaves a mount that answers
- * ENOTCONN to everything. */
+/* statfs() is always asked of the worker, so that a dead one shows; stat() of
+ * the top may be answered from what the kernel remembers. A request that was
+ * under way when the worker died is "aborted". */
+static bool is_dead(const char *dir)
+{
+	struct statfs st;
+
+	return statfs(dir, &st) < 0 &&
+	       (errno == ENOTCONN || errno == ECONNABORTED);
+}
+
+/* A worker that was killed leaves a dead mount, until its helper has taken it
+ * away; for ever when that was killed, too. */
 static int recover(const char *dir, struct error **errp)
 {
-	struct stat st;
+	cleanup_error struct error *err = NULL;
+	int r;
 
-	if (stat(dir, &st) == 0 || errno != ENOTCONN)
+	if (!is_dead(dir))
 		return 0;
-	return unmount_at(dir, true, errp);
+	r = unmount_at(dir, true, &err);
+	if (r < 0 && !is_dead(dir))
+		return 0; /* the helper was faster */
+	return error_propagate(errp, &err, r);
 }
 
 int place_check(const char *dir, const char *const *needed, struct error **errp)
