@@ -195,6 +195,7 @@ int main(void)
 	cleanup_free char *a = xasprintf("%s/a", dir);
 	cleanup_free char *b = xasprintf("%s/b", dir);
 
+	setvbuf(stdout, NULL, _IOLBF, 0); /* children inherit it empty */
 	tally = mmap(NULL, sizeof(*tally), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (tally == MAP_FAILED)
