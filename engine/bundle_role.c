@@ -199,7 +199,7 @@ int bundle_source(struct bundle *b, const struct tree *t, uint32_t index,
 		  struct fetch_source **ret, struct error **errp)
 {
 	cleanup_free struct fetch_part *parts = NULL;
-	struct tree_source src;
+	struct tree_source src = {0};
 	struct fetcher *f;
 	int r = session_fetcher(b->session, &f, errp);
 
@@ -283,7 +283,7 @@ int role_view_complete(struct role_view *v, struct error **errp)
 	uint32_t n = tree_source_records(v->tree);
 
 	for (uint32_t i = 0; i < n; i = tree_next_source(v->tree, i)) {
-		struct fetch_source *s;
+		struct fetch_source *s = NULL;
 		int r = bundle_source(v->bundle, v->tree, i, &s, errp);
 
 		if (r < 0)

@@ -268,6 +268,7 @@ static int load_file(const struct fetch_range *r, struct fetch_buf **ret,
 {
 	cleanup_fetch_buf struct fetch_buf *b =
 		fetch_buf_new((uint32_t)r->file_size);
+	cleanup_error struct error *err = NULL;
 	struct content *ct = r->source->content;
 	struct digest got;
 	int n;
@@ -284,11 +285,11 @@ static int load_file(const struct fetch_range *r, struct fetch_buf **ret,
 		*ret = steal_ptr(&b);
 		return 0;
 	}
-	n = content_recheck(ct, r->file_off, b->len, errp);
+	n = content_recheck(ct, r->file_off, b->len, &err);
 	if (n == -ENOENT)
 		return -EAGAIN;
 	if (n < 0)
-		return n;
+		return error_propagate(errp, &err, n);
 	return error_set(errp, EBADMSG,
 			 "a pack holds other bytes than its tree says for "
 			 "'%s'",

@@ -75,12 +75,10 @@ TAILQ_HEAD(fetch_waiters, fetch_waiter);
 
 /* A failure that is answered without asking again. */
 struct fetch_failure {
-	TAILQ_ENTRY(fetch_failure) link;
 	uint32_t first, end;
 	int64_t until_ns;
 	struct error *err;
 };
-TAILQ_HEAD(fetch_failures, fetch_failure);
 
 /* A sequential reader of a source. */
 struct fetch_stream {
@@ -138,7 +136,7 @@ struct fetch_source {
 	/* Under the fetcher's lock. */
 	struct fetch_runs runs;
 	struct fetch_waiters waiters;
-	struct fetch_failures failures;
+	struct fetch_failure *failures; /* room for FETCH_FAILURES_MAX */
 	unsigned n_failures;
 	struct error *fault; /* the bundle is wrong: for good */
 	struct fetch_stream streams[FETCH_STREAMS];

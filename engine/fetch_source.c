@@ -36,11 +36,12 @@ static struct digest source_key(const struct fetch_source_spec *spec,
 	cleanup_hasher struct hasher *h = hasher_new();
 	unsigned char kind = (unsigned char)spec->kind;
 	const struct remote *r = spec->remote;
+	const uintptr_t where[] = {(uintptr_t)r->registry,
+				   (uintptr_t)r->stores};
 
 	hasher_update(h, grid->b, DIGEST_SIZE);
 	hasher_update(h, &kind, 1);
-	hasher_update(h, &r->registry, sizeof(r->registry));
-	hasher_update(h, &r->stores, sizeof(r->stores));
+	hasher_update(h, where, sizeof(where));
 	if (r->repo)
 		hasher_update(h, r->repo, strlen(r->repo) + 1);
 	if (spec->uri)
@@ -80,34 +81,32 @@ static int spec_check(const struct fetch_source_spec *spec, struct error **errp)
 }
 
 /* Chunk lists come from a mapped tree and are as large as what is there. */
-static int grid_new(const struct content_spec *c, const struct digest *key,
-		    struct fetch_grid **ret, struct error **errp)
+static struct fetch_grid *grid_new(const struct content_spec *c,
+				   const struct digest *key)
 {
 	struct fetch_grid *g = xcalloc(1, sizeof(*g));
 	size_t n = (size_t)chunk_count(c->size) * DIGEST_SIZE;
 
 	g->key = *key;
-	if (c->size > CHUNK_SIZE) {
-		g->chunks = malloc(n);
-		if (!g->chunks) {
-			free(g);
-			return error_set_errno(errp, ENOMEM, "a chunk list");
-		}
-		memcpy(g->chunks, c->chunks, n);
+	if (c->size <= CHUNK_SIZE)
+		return g;
+	g->chunks = malloc(n);
+	if (!g->chunks) {
+		free(g);
+		return NULL;
 	}
-	*ret = g;
-	return 0;
+	memcpy(g->chunks, c->chunks, n);
+	return g;
 }
 
 static int grid_get(struct fetcher *f, const struct content_spec *c,
 		    const struct digest *key, struct fetch_grid **ret,
 		    struct error **errp)
 {
-	struct fetch_grid *g, *fresh = NULL;
-	int r = grid_new(c, key, &fresh, errp);
+	struct fetch_grid *g, *fresh = grid_new(c, key);
 
-	if (r < 0)
-		return r;
+	if (!fresh)
+		return error_set_errno(errp, ENOMEM, "a chunk list");
 	fetcher_lock(f);
 	g = map_get(&f->grids, key->b, DIGEST_SIZE);
 	if (!g) {
@@ -167,7 +166,6 @@ static struct fetch_source *source_alloc(struct fetcher *f,
 		s->uri = xstrndup(spec->uri, spec->uri_len);
 	TAILQ_INIT(&s->runs);
 	TAILQ_INIT(&s->waiters);
-	TAILQ_INIT(&s->failures);
 	TAILQ_INIT(&s->wholes);
 	fetcher_lock(f);
 	f->refs++;

@@ -106,49 +106,61 @@ bool fetch_waited_for_locked(struct fetch_source *s, uint32_t first,
 	return false;
 }
 
-static void failure_free(struct fetch_source *s, struct fetch_failure *x)
+/* Forget the @n oldest. */
+static void drop_failures(struct fetch_source *s, unsigned n)
 {
-	TAILQ_REMOVE(&s->failures, x, link);
-	s->n_failures--;
-	error_free(x->err);
-	free(x);
+	for (unsigned i = 0; i < n; i++)
+		error_free(s->failures[i].err);
+	s->n_failures -= n;
+	memmove(s->failures, s->failures + n,
+		s->n_failures * sizeof(*s->failures));
 }
 
 void fetch_failures_clear_locked(struct fetch_source *s)
 {
-	while (!TAILQ_EMPTY(&s->failures))
-		failure_free(s, TAILQ_FIRST(&s->failures));
+	if (s->failures)
+		drop_failures(s, s->n_failures);
+	freep(&s->failures);
 }
 
 /* Failures are listed in the order in which they end. */
+static void expire_failures(struct fetch_source *s)
+{
+	int64_t now = time_mono_ns();
+	unsigned n = 0;
+
+	while (n < s->n_failures && s->failures[n].until_ns <= now)
+		n++;
+	if (n == s->n_failures)
+		fetch_failures_clear_locked(s);
+	else if (n)
+		drop_failures(s, n);
+}
+
 const struct error *fetch_failure_locked(struct fetch_source *s, uint32_t i)
 {
-	struct fetch_failure *x;
-	int64_t now;
-
 	if (s->fault)
 		return s->fault;
-	if (TAILQ_EMPTY(&s->failures))
+	if (!s->failures)
 		return NULL;
-	now = time_mono_ns();
-	while ((x = TAILQ_FIRST(&s->failures)) && x->until_ns <= now)
-		failure_free(s, x);
-	for (x = TAILQ_FIRST(&s->failures); x; x = TAILQ_NEXT(x, link))
-		if (x->first <= i && i < x->end)
-			return x->err;
+	expire_failures(s);
+	for (unsigned k = 0; k < s->n_failures; k++)
+		if (s->failures[k].first <= i && i < s->failures[k].end)
+			return s->failures[k].err;
 	return NULL;
 }
 
 void fetch_failure_add_locked(struct fetch_source *s, uint32_t first,
 			      uint32_t end, const struct error *err)
 {
-	struct fetch_failure *x = xcalloc(1, sizeof(*x));
-
-	x->first = first;
-	x->end = end;
-	x->until_ns = time_mono_ns() + FETCH_FAILURE_NS;
-	x->err = error_copy(err);
-	TAILQ_INSERT_TAIL(&s->failures, x, link);
-	if (++s->n_failures > FETCH_FAILURES_MAX)
-		failure_free(s, TAILQ_FIRST(&s->failures));
+	if (!s->failures)
+		s->failures = xcalloc(FETCH_FAILURES_MAX, sizeof(*s->failures));
+	if (s->n_failures == FETCH_FAILURES_MAX)
+		drop_failures(s, 1);
+	s->failures[s->n_failures++] = (struct fetch_failure){
+		.first = first,
+		.end = end,
+		.until_ns = time_mono_ns() + FETCH_FAILURE_NS,
+		.err = error_copy(err),
+	};
 }

@@ -191,16 +191,13 @@ static int bounded_wait(struct fetcher *f, struct fetch_whole *wh,
 	return 0;
 }
 
-int fetch_whole(struct fetcher *f, struct fetch_source *const *sources,
-		size_t n, const struct op *op, struct error **errp)
+static int whole_run(struct fetcher *f, struct fetch_source *const *sources,
+		     size_t n, struct fetch_whole_item *items,
+		     const struct op *op, struct error **errp)
 {
 	struct fetch_whole wh = {0};
-	cleanup_free struct fetch_whole_item *items =
-		calloc(n + 1, sizeof(*items));
 	int r;
 
-	if (!items)
-		return error_set_errno(errp, ENOMEM, "%zu sources", n);
 	cond_init(&wh.cond);
 	fetcher_lock(f);
 	for (size_t i = 0; i < n && !wh.result; i++)
@@ -215,8 +212,22 @@ int fetch_whole(struct fetcher *f, struct fetch_source *const *sources,
 		error_free(wh.err);
 		return r;
 	}
-	if (wh.result)
-		return error_propagate(errp, &wh.err, wh.result);
+	return wh.result ? error_propagate(errp, &wh.err, wh.result) : 0;
+}
+
+int fetch_whole(struct fetcher *f, struct fetch_source *const *sources,
+		size_t n, const struct op *op, struct error **errp)
+{
+	struct fetch_whole_item *items;
+	int r;
+
+	if (!n)
+		return 0;
+	items = calloc(n, sizeof(*items));
+	if (!items)
+		return error_set_errno(errp, ENOMEM, "%zu sources", n);
+	r = whole_run(f, sources, n, items, op, errp);
+	free(items);
 	/* Small ones were sealed in groups: the last group, too. */
-	return n ? cache_sync(f->cache, errp) : 0;
+	return r < 0 ? r : cache_sync(f->cache, errp);
 }

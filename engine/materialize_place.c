@@ -211,7 +211,7 @@ static int place(struct placing *p, size_t i, const char *path)
 static int place_entry(struct placing *p, size_t i, struct error **errp)
 {
 	cleanup_strbuf struct strbuf path = STRBUF_INIT;
-	struct tree_node n;
+	struct tree_node n = {0};
 	int r = mat_entry_path(p->m, &p->m->entries[i], &path, &n, errp);
 
 	if (r < 0)

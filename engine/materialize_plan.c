@@ -288,7 +288,7 @@ static int plan_pointer(struct mat *m, uint32_t node, const struct tree_node *n,
 	cleanup_free char *at = pointer_path(path);
 	cleanup_free char *old = NULL;
 	enum mat_action action = MAT_CREATED;
-	size_t len;
+	size_t len = 0;
 	int r = pointer_for(m, n, path, &want, errp);
 
 	if (r < 0)
@@ -307,13 +307,14 @@ static void plan_provenance(struct mat *m)
 	cleanup_strbuf struct strbuf want = STRBUF_INIT;
 	cleanup_free char *old = NULL;
 	enum mat_action action = MAT_REPLACED;
-	size_t len;
+	size_t len = 0;
 	int r = read_beneath(m, PROVENANCE_PATH, &old, &len);
 
 	provenance_write(m->v->bundle, m->v->role, &want);
 	if (r == -ENOENT)
 		action = MAT_CREATED;
-	else if (r >= 0 && len == want.len && !memcmp(old, want.buf, len))
+	else if (r >= 0 && old && len == want.len &&
+		 !memcmp(old, want.buf, len))
 		action = MAT_UNCHANGED;
 	add(m, MAT_PROVENANCE, TREE_NONE, action);
 }
@@ -323,7 +324,7 @@ int mat_document(struct mat *m, const struct mat_entry *e, struct strbuf *out,
 {
 	cleanup_pointer struct pointer p = {0};
 	cleanup_strbuf struct strbuf path = STRBUF_INIT;
-	struct tree_node n;
+	struct tree_node n = {0};
 	int r;
 
 	if (e->kind == MAT_PROVENANCE) {
@@ -436,7 +437,7 @@ static bool is_the_blob(const struct mat *m, const struct tree_node *n,
 			const struct stat *st)
 {
 	cleanup_fd int fd = -1;
-	struct stat blob;
+	struct stat blob = {0};
 
 	if (st->st_nlink < 2)
 		return false;
@@ -451,7 +452,7 @@ static bool same_content(const struct mat *m, const struct tree_node *n,
 	cleanup_fd int fd = io_open_beneath(
 		m->dest, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
 	struct digest got;
-	struct stat st;
+	struct stat st = {0};
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    (uint64_t)st.st_size != n->size)
@@ -467,7 +468,7 @@ static int compare_one(void *ctx, size_t i, struct error **errp)
 	struct mat *m = ctx;
 	struct mat_entry *e = &m->entries[i];
 	cleanup_strbuf struct strbuf path = STRBUF_INIT;
-	struct tree_node n;
+	struct tree_node n = {0};
 	int r;
 
 	if (!e->compare)
@@ -490,7 +491,7 @@ static int note_conflict(struct mat *m, const struct mat_entry *e,
 			 struct error **errp)
 {
 	cleanup_strbuf struct strbuf path = STRBUF_INIT;
-	struct tree_node n;
+	struct tree_node n = {0};
 	int r;
 
 	if (m->out->n_conflicts++ >= MAT_CONFLICTS_MAX)

@@ -1,6 +1,7 @@
 #include "engine/source_set.h"
 
 #include <assert.h>
+#include <errno.h>
 
 #include "base/lock.h"
 #include "base/map.h"
@@ -9,12 +10,16 @@
 
 #define LOOK_NS (100 * NS_PER_MS)
 
+struct source_entry {
+	struct fetch_source *source;
+	uint32_t index;
+};
+
 struct source_set {
 	struct role_view *v;
-	struct map by_index; /* index → its place in the arrays, plus one */
-	struct fetch_source **sources;
-	uint32_t *indices;
-	size_t n, cap, cap_indices;
+	struct map by_index; /* index → its place, plus one */
+	struct source_entry *entries;
+	size_t n, cap;
 };
 
 struct source_set *source_set_new(struct role_view *v)
@@ -28,17 +33,15 @@ struct source_set *source_set_new(struct role_view *v)
 void source_set_free(struct source_set *s)
 {
 	for (size_t i = 0; i < s->n; i++)
-		fetch_source_close(s->sources[i]);
-	free(s->sources);
-	free(s->indices);
+		fetch_source_close(s->entries[i].source);
+	free(s->entries);
 	map_release(&s->by_index);
 	free(s);
 }
 
 int source_set_add(struct source_set *s, uint32_t index, struct error **errp)
 {
-	struct fetch_source *src;
-	size_t n = s->n;
+	struct fetch_source *src = NULL;
 	int r;
 
 	if (map_get(&s->by_index, &index, sizeof(index)))
@@ -46,11 +49,9 @@ int source_set_add(struct source_set *s, uint32_t index, struct error **errp)
 	r = bundle_source(s->v->bundle, s->v->tree, index, &src, errp);
 	if (r < 0)
 		return r;
-	ARRAY_GROW(s->sources, n, s->cap);
-	ARRAY_GROW(s->indices, n, s->cap_indices);
-	s->sources[n] = src;
-	s->indices[n] = index;
-	s->n = n + 1;
+	ARRAY_GROW(s->entries, s->n, s->cap);
+	s->entries[s->n++] = (struct source_entry){src, index};
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): a place, not a pointer */
 	map_put(&s->by_index, &index, sizeof(index), (void *)(uintptr_t)s->n);
 	return 0;
 }
@@ -60,7 +61,7 @@ struct fetch_source *source_set_get(const struct source_set *s, uint32_t index)
 	uintptr_t at = (uintptr_t)map_get(&s->by_index, &index, sizeof(index));
 
 	assert(at);
-	return s->sources[at - 1];
+	return s->entries[at - 1].source;
 }
 
 size_t source_set_count(const struct source_set *s)
@@ -70,7 +71,7 @@ size_t source_set_count(const struct source_set *s)
 
 uint32_t source_set_index(const struct source_set *s, size_t i)
 {
-	return s->indices[i];
+	return s->entries[i].index;
 }
 
 uint64_t source_set_missing(const struct source_set *s)
@@ -78,7 +79,7 @@ uint64_t source_set_missing(const struct source_set *s)
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < s->n; i++) {
-		struct content *ct = fetch_source_content(s->sources[i]);
+		struct content *ct = fetch_source_content(s->entries[i].source);
 
 		if (!content_sealed(ct) &&
 		    __builtin_add_overflow(sum, content_size(ct), &sum))
@@ -117,12 +118,27 @@ static void *watch_thread(void *arg)
 	return NULL;
 }
 
+static int fetch_all(struct source_set *s, struct fetcher *f,
+		     const struct op *op, struct error **errp)
+{
+	struct fetch_source **all = malloc((s->n + 1) * sizeof(void *));
+	int r;
+
+	if (!all)
+		return error_set_errno(errp, ENOMEM, "%zu sources", s->n);
+	for (size_t i = 0; i < s->n; i++)
+		all[i] = s->entries[i].source;
+	r = fetch_whole(f, all, s->n, op, errp);
+	free(all);
+	return r;
+}
+
 static int fetch_watched(struct source_set *s, struct watch *w,
 			 const struct op *op, struct error **errp)
 {
 	pthread_t thread;
 	bool watched = thread_start(&thread, "progress", watch_thread, w) >= 0;
-	int r = fetch_whole(w->f, s->sources, s->n, op, errp);
+	int r = fetch_all(s, w->f, op, errp);
 
 	mutex_lock(&w->lock);
 	w->ended = true;
@@ -149,7 +165,7 @@ int source_set_fetch(struct source_set *s, const char *verb, int show_progress,
 	w.progress = progress_new(verb, show_progress);
 	progress_total(w.progress, 0, source_set_missing(s));
 	r = show_progress ? fetch_watched(s, &w, op, errp)
-			  : fetch_whole(w.f, s->sources, s->n, op, errp);
+			  : fetch_all(s, w.f, op, errp);
 	progress_free(w.progress);
 	cond_destroy(&w.cond);
 	mutex_destroy(&w.lock);

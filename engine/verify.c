@@ -266,7 +266,7 @@ int verify_bundle(struct bundle *b, bool deep,
 	totals(&v);
 	r = run(&v, errp);
 	for (size_t i = 0; i < b->root.n_layers; i++)
-		tree_closep(&v.layers[i]);
+		tree_closep(&v.layers[i].tree);
 	free(v.layers);
 	progress_free(v.progress);
 	pool_free(v.pool);

@@ -25,7 +25,9 @@ struct verify {
 	struct progress *progress;
 	struct mutex lock; /* of out, and around report() */
 	struct verify_result *out;
-	struct tree **layers; /* NULL: could not be had */
+	struct verify_layer {
+		struct tree *tree; /* NULL: could not be had */
+	} * layers;
 };
 
 /* One finding, one line. */

@@ -194,10 +194,10 @@ static void check_layer(struct verify *v, size_t i)
 	cleanup_free char *what =
 		xasprintf("layer '%s'", v->b->root.layers[i].name);
 	cleanup_error struct error *err = NULL;
-	int r = bundle_layer_tree(v->b, i, v->op, &v->layers[i], &err);
+	int r = bundle_layer_tree(v->b, i, v->op, &v->layers[i].tree, &err);
 
 	if (r >= 0)
-		r = check_tree(v, v->layers[i], &err);
+		r = check_tree(v, v->layers[i].tree, &err);
 	if (r < 0 && r != -ECANCELED)
 		verify_failed(v, r, err, what);
 }
@@ -210,16 +210,15 @@ static int rebuild(struct verify *v, const struct root_role *role,
 		   struct digest *ret, struct error **errp)
 {
 	const struct root *root = &v->b->root;
-	cleanup_free struct tree **layers =
-		xcalloc(role->n_layers + 1, sizeof(*layers));
-	cleanup_free const char **names =
-		xcalloc(role->n_layers + 1, sizeof(*names));
+	size_t room = (role->n_layers + 1) * sizeof(void *);
+	cleanup_free struct tree **layers = xmalloc(room);
+	cleanup_free const char **names = xmalloc(room);
 	cleanup_free void *buf = NULL;
 	size_t len;
 	int r;
 
 	for (size_t i = 0; i < role->n_layers; i++) {
-		layers[i] = v->layers[role->layers[i]];
+		layers[i] = v->layers[role->layers[i]].tree;
 		names[i] = root->layers[role->layers[i]].name;
 		if (!layers[i])
 			return error_set(errp, EIO, "layer '%s' is missing",
