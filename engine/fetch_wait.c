@@ -1,6 +1,7 @@
 /*
  * Waiters: who waits for which chunks, and failures that are remembered.
  */
+#include <assert.h>
 #include <errno.h>
 
 #include "engine/fetch_internal.h"
@@ -155,6 +156,7 @@ void fetch_failure_add_locked(struct fetch_source *s, uint32_t first,
 {
 	if (!s->failures)
 		s->failures = xcalloc(FETCH_FAILURES_MAX, sizeof(*s->failures));
+	assert(s->failures);
 	if (s->n_failures == FETCH_FAILURES_MAX)
 		drop_failures(s, 1);
 	s->failures[s->n_failures++] = (struct fetch_failure){

@@ -71,7 +71,7 @@ static int check_space(struct mat *m, struct error **errp)
 {
 	struct stat dest, cache;
 	struct statvfs fs;
-	uint64_t need, names, avail;
+	uint64_t need = 0, names = 0, avail;
 	int r;
 
 	if (fstat(m->dest, &dest) < 0 || fstatvfs(m->dest, &fs) < 0 ||

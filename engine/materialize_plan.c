@@ -281,25 +281,28 @@ static int pointer_for(struct mat *m, const struct tree_node *n,
 	return r;
 }
 
+static enum mat_action look_at_pointer(struct mat *m, const char *path,
+				       const struct pointer *want)
+{
+	cleanup_free char *at = pointer_path(path);
+	cleanup_free char *old = NULL;
+	size_t len = 0;
+	int r = read_beneath(m, at, &old, &len);
+
+	if (r == -ENOENT)
+		return MAT_CREATED;
+	return r < 0 ? MAT_REPLACED : same_pointer(old, len, want);
+}
+
 static int plan_pointer(struct mat *m, uint32_t node, const struct tree_node *n,
 			const char *path, struct error **errp)
 {
 	cleanup_pointer struct pointer want = {0};
-	cleanup_free char *at = pointer_path(path);
-	cleanup_free char *old = NULL;
-	enum mat_action action = MAT_CREATED;
-	size_t len = 0;
 	int r = pointer_for(m, n, path, &want, errp);
 
-	if (r < 0)
-		return r;
-	r = read_beneath(m, at, &old, &len);
 	if (r >= 0)
-		action = same_pointer(old, len, &want);
-	else if (r != -ENOENT)
-		action = MAT_REPLACED;
-	add(m, MAT_POINTER, node, action);
-	return 0;
+		add(m, MAT_POINTER, node, look_at_pointer(m, path, &want));
+	return r;
 }
 
 static void plan_provenance(struct mat *m)
@@ -478,6 +481,7 @@ static int compare_one(void *ctx, size_t i, struct error **errp)
 	r = mat_entry_path(m, e, &path, &n, errp);
 	if (r < 0)
 		return r;
+	assert(n.digest); /* only files are compared */
 	if (same_content(m, &n, strbuf_str(&path)))
 		e->action = MAT_UNCHANGED;
 	return 0;
