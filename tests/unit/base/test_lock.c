@@ -12,7 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/time.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 static struct mutex outer = MUTEX_INIT(LOCK_MOUNT);
 static struct mutex middle = MUTEX_INIT(LOCK_CACHE);
@@ -117,14 +117,14 @@ static void test_ranks(void)
 	};
 	char said[256];
 
-	tap_ok(status_of(in_order, said, sizeof(said)) == 0,
-	       "rising ranks are fine");
+	ok(status_of(in_order, said, sizeof(said)) == 0,
+	   "rising ranks are fine");
 	for (size_t i = 0; i < ARRAY_SIZE(aborts); i++) {
 		int status = status_of(aborts[i].fn, said, sizeof(said));
 
-		tap_ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
-			       strstr(said, aborts[i].says),
-		       "aborts: %s", aborts[i].what);
+		ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
+			   strstr(said, aborts[i].says),
+		   "aborts: %s", aborts[i].what);
 	}
 }
 
@@ -164,18 +164,18 @@ static void test_threads(void)
 	mutex_unlock(&c.lock);
 	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
 		pthread_join(threads[i], NULL);
-	tap_ok(c.n == 40000, "four threads count to 40,000");
+	ok(c.n == 40000, "four threads count to 40,000");
 
 	start = time_mono_ns();
 	mutex_lock(&c.lock);
 	in_time = cond_wait_until(&c.changed, &c.lock, start + 30 * NS_PER_MS);
 	mutex_unlock(&c.lock);
-	tap_ok(!in_time && time_mono_ns() - start >= 30 * NS_PER_MS,
-	       "a wait ends at its deadline");
+	ok(!in_time && time_mono_ns() - start >= 30 * NS_PER_MS,
+	   "a wait ends at its deadline");
 	mutex_lock(&c.lock);
 	in_time = cond_wait_until(&c.changed, &c.lock, -5);
 	mutex_unlock(&c.lock);
-	tap_ok(!in_time, "a deadline before the clock's start has passed");
+	ok(!in_time, "a deadline before the clock's start has passed");
 	cond_destroy(&c.changed);
 	mutex_destroy(&c.lock);
 }
@@ -191,33 +191,32 @@ static void test_ofd(void)
 	int r;
 
 	unlink(path);
-	tap_ok(ofd_try_lock(a, LOCK_EXCLUSIVE, 10, 5) == 0 &&
-		       ofd_try_lock(b, LOCK_EXCLUSIVE, 15, 1) == 0,
-	       "ranges beside each other do not meet");
-	tap_ok(ofd_try_lock(b, LOCK_EXCLUSIVE, 14, 1) == -EAGAIN &&
-		       ofd_try_lock(b, LOCK_SHARED, 10, 1) == -EAGAIN,
-	       "an exclusive lock keeps others out");
-	tap_ok(ofd_try_lock(a, LOCK_SHARED, 10, 5) == 0 &&
-		       ofd_try_lock(b, LOCK_SHARED, 10, 5) == 0 &&
-		       ofd_try_lock(a, LOCK_EXCLUSIVE, 10, 5) == -EAGAIN,
-	       "shared locks go together");
-	tap_ok(ofd_try_lock(a, LOCK_EXCLUSIVE, far, 1) == 0 &&
-		       ofd_try_lock(b, LOCK_EXCLUSIVE, far, 1) == -EAGAIN,
-	       "the byte of the highest digest can be locked");
-	tap_ok(ofd_try_lock(ro, LOCK_EXCLUSIVE, 0, 1) == -EBADF,
-	       "another failure is not a held lock");
+	ok(ofd_try_lock(a, LOCK_EXCLUSIVE, 10, 5) == 0 &&
+		   ofd_try_lock(b, LOCK_EXCLUSIVE, 15, 1) == 0,
+	   "ranges beside each other do not meet");
+	ok(ofd_try_lock(b, LOCK_EXCLUSIVE, 14, 1) == -EAGAIN &&
+		   ofd_try_lock(b, LOCK_SHARED, 10, 1) == -EAGAIN,
+	   "an exclusive lock keeps others out");
+	ok(ofd_try_lock(a, LOCK_SHARED, 10, 5) == 0 &&
+		   ofd_try_lock(b, LOCK_SHARED, 10, 5) == 0 &&
+		   ofd_try_lock(a, LOCK_EXCLUSIVE, 10, 5) == -EAGAIN,
+	   "shared locks go together");
+	ok(ofd_try_lock(a, LOCK_EXCLUSIVE, far, 1) == 0 &&
+		   ofd_try_lock(b, LOCK_EXCLUSIVE, far, 1) == -EAGAIN,
+	   "the byte of the highest digest can be locked");
+	ok(ofd_try_lock(ro, LOCK_EXCLUSIVE, 0, 1) == -EBADF,
+	   "another failure is not a held lock");
 	ofd_unlock(a, far, 1);
-	tap_ok(ofd_try_lock(b, LOCK_EXCLUSIVE, far, 1) == 0,
-	       "what is given back can be taken");
+	ok(ofd_try_lock(b, LOCK_EXCLUSIVE, far, 1) == 0,
+	   "what is given back can be taken");
 
 	start = time_mono_ns();
 	r = ofd_lock_until(a, LOCK_EXCLUSIVE, far, 1, start + 50 * NS_PER_MS);
-	tap_ok(r == -ETIMEDOUT && time_mono_ns() - start >= 50 * NS_PER_MS,
-	       "waiting ends at the deadline");
+	ok(r == -ETIMEDOUT && time_mono_ns() - start >= 50 * NS_PER_MS,
+	   "waiting ends at the deadline");
 	closep(&b);
 	r = ofd_lock_until(a, LOCK_EXCLUSIVE, far, 1, start);
-	tap_ok(r == 0,
-	       "closing gives back; a passed deadline still tries once");
+	ok(r == 0, "closing gives back; a passed deadline still tries once");
 }
 
 struct holder {
@@ -249,7 +248,7 @@ static void test_ofd_wait(void)
 	      : ofd_lock_until(a, LOCK_EXCLUSIVE, 0, 1,
 			       time_deadline_ms(10000));
 	pthread_join(thread, NULL);
-	tap_ok(r == 0, "a waiter gets the lock when it is given back");
+	ok(r == 0, "a waiter gets the lock when it is given back");
 }
 
 int main(void)

@@ -14,7 +14,7 @@
 #include "base/map.h"
 #include "base/progress.h"
 #include "base/time.h"
-#include "tests/unit/tap.h"
+#include "tests/lib/tap.h"
 
 static struct pool *pool;
 static atomic_int count;
@@ -57,7 +57,7 @@ static void test_order(void)
 	pool_drain(one);
 	for (int i = 0; i < 100; i++)
 		rising = rising && order.seen[i] == i;
-	tap_ok(rising && order.n == 100, "jobs begin in the order they came");
+	ok(rising && order.n == 100, "jobs begin in the order they came");
 	pool_free(one);
 }
 
@@ -78,13 +78,13 @@ static void test_drain(void)
 	for (int i = 0; i < 1000; i++)
 		pool_submit(pool, bump, &two);
 	pool_drain(pool);
-	tap_ok(count == 2000, "drain waits for all");
+	ok(count == 2000, "drain waits for all");
 	pool_drain(pool);
-	tap_ok(true, "draining an idle pool returns");
+	ok(true, "draining an idle pool returns");
 	atomic_store(&count, 0);
 	pool_submit(pool, resubmit, NULL);
 	pool_drain(pool);
-	tap_ok(count == 50, "a job may submit jobs");
+	ok(count == 50, "a job may submit jobs");
 }
 
 static void test_free_drains(void)
@@ -96,7 +96,7 @@ static void test_free_drains(void)
 	for (int i = 0; i < 500; i++)
 		pool_submit(p, bump, &one);
 	pool_free(p);
-	tap_ok(count == 500, "freeing does the work that was left");
+	ok(count == 500, "freeing does the work that was left");
 }
 
 struct marks {
@@ -119,11 +119,11 @@ static void test_each(void)
 
 	for (int i = 0; i < 1000; i++)
 		once = once && m.done[i] == 1;
-	tap_ok(r == 0 && once, "for_each runs each index once");
-	tap_ok(pool_for_each(pool, 0, mark, &m, NULL) == 0,
-	       "for_each of nothing is fine");
-	tap_ok(pool_for_each(pool, 1, mark, &m, NULL) == 0 && m.done[0] == 2,
-	       "for_each of one runs it");
+	ok(r == 0 && once, "for_each runs each index once");
+	ok(pool_for_each(pool, 0, mark, &m, NULL) == 0,
+	   "for_each of nothing is fine");
+	ok(pool_for_each(pool, 1, mark, &m, NULL) == 0 && m.done[0] == 2,
+	   "for_each of one runs it");
 }
 
 static int fail_from_37(void *ctx, size_t i, struct error **errp)
@@ -149,10 +149,10 @@ static void test_each_failure(void)
 		always = always && r == -ENOSPC && err &&
 			 !strcmp(err->message, "index 37") && ran < 100000;
 	}
-	tap_ok(always, "the failure of the lowest index is returned");
+	ok(always, "the failure of the lowest index is returned");
 	atomic_store(&count, 0);
-	tap_ok(pool_for_each(pool, 50, fail_from_37, &count, NULL) == -ENOSPC,
-	       "nobody has to want the error object");
+	ok(pool_for_each(pool, 50, fail_from_37, &count, NULL) == -ENOSPC,
+	   "nobody has to want the error object");
 }
 
 static int nested(void *ctx, size_t i, struct error **errp)
@@ -174,8 +174,8 @@ static void test_each_nested(void)
 	pool_submit(pool, nested_job, &m);
 	pool_submit(pool, nested_job, &m);
 	pool_drain(pool);
-	tap_ok(m.done[0] == 60 && m.done[49] == 60,
-	       "a job may use for_each on its own pool");
+	ok(m.done[0] == 60 && m.done[49] == 60,
+	   "a job may use for_each on its own pool");
 }
 
 static void test_each_with_busy_pool(void)
@@ -187,8 +187,8 @@ static void test_each_with_busy_pool(void)
 	pool_submit(pool, wait_for_gate, NULL);
 	pool_submit(pool, wait_for_gate, NULL);
 	r = pool_for_each(pool, 100, mark, &m, NULL);
-	tap_ok(r == 0 && m.done[99] == 1,
-	       "the caller does the work when every thread is busy");
+	ok(r == 0 && m.done[99] == 1,
+	   "the caller does the work when every thread is busy");
 	atomic_store(&gate, true);
 	pool_drain(pool);
 }
@@ -212,8 +212,8 @@ static void test_shared_parts(void)
 	progress_total(p, 500, 0);
 	pool_for_each(pool, 500, hash_noise, p, NULL);
 	progress_counts(p, &files, &bytes);
-	tap_ok(files == 500 && bytes == 499 * 500 / 2,
-	       "hashing, tables, log and progress work from many threads");
+	ok(files == 500 && bytes == 499 * 500 / 2,
+	   "hashing, tables, log and progress work from many threads");
 	progress_free(p);
 }
 
@@ -231,10 +231,10 @@ static void test_signals(void)
 	pool_submit(pool, blocked_signals, &in_job);
 	pool_drain(pool);
 	pthread_sigmask(SIG_SETMASK, NULL, &here);
-	tap_ok(sigismember(&in_job, SIGTERM) && sigismember(&in_job, SIGINT) &&
-		       !sigismember(&in_job, SIGBUS),
-	       "threads of a pool leave signals to others");
-	tap_ok(!sigismember(&here, SIGTERM), "the creator's mask is as it was");
+	ok(sigismember(&in_job, SIGTERM) && sigismember(&in_job, SIGINT) &&
+		   !sigismember(&in_job, SIGBUS),
+	   "threads of a pool leave signals to others");
+	ok(!sigismember(&here, SIGTERM), "the creator's mask is as it was");
 }
 
 static void test_cpus(void)
@@ -242,14 +242,14 @@ static void test_cpus(void)
 	cpu_set_t all, one;
 
 	sched_getaffinity(0, sizeof(all), &all);
-	tap_ok(cpu_count() >= 1 && cpu_count() <= (unsigned)CPU_COUNT(&all),
-	       "CPUs: at least one, at most those of the affinity mask");
+	ok(cpu_count() >= 1 && cpu_count() <= (unsigned)CPU_COUNT(&all),
+	   "CPUs: at least one, at most those of the affinity mask");
 	CPU_ZERO(&one);
 	for (int i = 0; i < CPU_SETSIZE && !CPU_COUNT(&one); i++)
 		if (CPU_ISSET(i, &all))
 			CPU_SET(i, &one);
 	sched_setaffinity(0, sizeof(one), &one);
-	tap_ok(cpu_count() == 1, "the affinity mask is heeded");
+	ok(cpu_count() == 1, "the affinity mask is heeded");
 	sched_setaffinity(0, sizeof(all), &all);
 }
 

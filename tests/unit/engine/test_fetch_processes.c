@@ -12,19 +12,12 @@
 #include <unistd.h>
 
 #include "fetching.h"
+#include "tests/lib/tap.h"
 #include "tests/lib/tmpdir.h"
 
 #define PROCESSES 32
 #define SOURCES   10
 #define CHUNKS    16
-
-static int tests, failed;
-
-static void ok(bool good, const char *what)
-{
-	printf("%s %d - %s\n", good ? "ok" : "not ok", ++tests, what);
-	failed += !good;
-}
 
 /* Shared by all processes. */
 struct tally {
@@ -207,6 +200,5 @@ int main(void)
 	for (unsigned i = 0; i < SOURCES; i++)
 		source_release(&sources[i]);
 	tmpdir_remove(dir);
-	printf("1..%d\n", tests);
-	return failed != 0;
+	return tap_done();
 }

@@ -8,18 +8,11 @@
 
 #include "base/thread.h"
 #include "fetching.h"
+#include "tests/lib/tap.h"
 
 #define SOURCES 20
 #define THREADS 16
 #define ROUNDS  60
-
-static int tests, failed;
-
-static void ok(bool good, const char *what)
-{
-	printf("%s %d - %s\n", good ? "ok" : "not ok", ++tests, what);
-	failed += !good;
-}
 
 struct world {
 	struct fetching t;
@@ -187,6 +180,5 @@ int main(void)
 	readers_and_pullers();
 	waiters_and_cancels();
 	heals();
-	printf("1..%d\n", tests);
-	return failed != 0;
+	return tap_done();
 }

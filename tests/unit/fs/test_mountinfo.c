@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "tests/lib/tmpdir.h"
 
 static struct mount_list list;
 
@@ -80,11 +81,10 @@ Test(mountinfo, matches_options_as_whole_words)
 
 Test(mountinfo, makes_paths_absolute_and_follows_links)
 {
-	char dir[] = "/tmp/mopsfs-unit-XXXXXX";
+	cleanup_tmpdir char *dir = tmpdir_new();
 	cleanup_free char *real = NULL;
 	cleanup_free char *m = NULL, *l = NULL, *missing = NULL, *dot = NULL;
 
-	cr_assert(ne(ptr, mkdtemp(dir), NULL));
 	real = realpath(dir, NULL);
 	cr_assert(eq(int, chdir(dir), 0));
 	cr_assert(eq(int, mkdir("m", 0755), 0));
@@ -99,7 +99,4 @@ Test(mountinfo, makes_paths_absolute_and_follows_links)
 	cr_expect(eq(str, dot, real));
 	cr_expect(eq(ptr, mountpoint_path("no/such"), NULL));
 	cr_expect(eq(ptr, mountpoint_path(""), NULL));
-	unlink("l");
-	rmdir("m");
-	rmdir(dir);
 }

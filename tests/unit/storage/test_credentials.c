@@ -10,21 +10,22 @@
 
 #include "base/alloc.h"
 #include "base/io.h"
+#include "tests/lib/tmpdir.h"
 
 /* base64 of "alice:won:der" */
 #define ALICE "YWxpY2U6d29uOmRlcg=="
 
-static char folder[] = "/tmp/mops-credentials-XXXXXX";
+static char *folder;
 
 static void set_up(void)
 {
-	cr_assert(ne(ptr, mkdtemp(folder), NULL));
+	folder = tmpdir_new();
 	setenv("DOCKER_CONFIG", folder, 1);
 }
 
 static void tear_down(void)
 {
-	io_remove_tree(AT_FDCWD, folder);
+	tmpdir_remove(folder);
 }
 
 TestSuite(credentials, .init = set_up, .fini = tear_down);
