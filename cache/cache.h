@@ -67,26 +67,6 @@ int cache_blob_open(struct cache *c, const struct digest *d, uint64_t size,
 /* A look at the name and the size alone: for display and planning. */
 bool cache_blob_exists(struct cache *c, const struct digest *d, uint64_t size);
 
-/* A blob that is being written, hashed as it grows. */
-struct staged;
-/* @size 0: unknown. Space is reserved first, so a full disk shows early. */
-int staged_new(struct cache *c, uint64_t size, struct staged **ret,
-	       struct error **errp);
-int staged_write(struct staged *s, const void *buf, size_t n,
-		 struct error **errp);
-/* Seal under @want: 0444, fsync, link; -EBADMSG, and nothing left, when the
- * bytes are others. An existing name is success. */
-int staged_commit(struct staged **take_s, const struct digest *want,
-		  struct error **errp);
-void staged_discard(struct staged *s);
-static inline void staged_discardp(struct staged **s)
-{
-	if (*s)
-		staged_discard(*s);
-	*s = 0;
-}
-#define cleanup_staged __attribute__((cleanup(staged_discardp)))
-
 /*
  * Documents (manifests, roots): small, hashed at every load.
  */

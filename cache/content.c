@@ -381,7 +381,7 @@ static int put_single(struct content *ct, const void *buf, size_t n,
 		return error_set_errno(errp, -r, "cannot look for '%s'",
 				       digest_to_hex(&ct->digest).str);
 	if (r == 0)
-		r = staged_write_unhashed(s, buf, n, errp);
+		r = staged_write(s, buf, n, errp);
 	if (r < 0)
 		return r;
 	/* For other processes to find; a leftover of a power cut, which may be

@@ -58,7 +58,7 @@ int cache_doc_put(struct cache *c, const struct digest *d, const void *buf,
 		return 0;
 	r = staged_new(c, n, &s, errp);
 	if (r == 0)
-		r = staged_write_unhashed(s, buf, n, errp);
+		r = staged_write(s, buf, n, errp);
 	if (r == 0)
 		r = staged_publish(s, d, errp);
 	return r;

@@ -10,7 +10,6 @@ struct digest_set {
 };
 bool digest_set_has(const struct digest_set *s, const struct digest *d);
 void digest_set_release(struct digest_set *s);
-#define cleanup_digest_set __attribute__((cleanup(digest_set_release)))
 
 /* What leases and pins need now. Dead leases are removed. */
 int gc_mark(struct cache *c, const struct gc_options *opt,

@@ -137,14 +137,27 @@ void blob_record(struct cache *c, int fd, const struct digest *d);
 int link_fd(int fd, int dirfd, const char *name);
 
 /*
- * staged.c
+ * staged.c: a file of the cache that is being written, without a name.
  */
+struct staged;
+/* @size 0: unknown. Space is reserved first, so a full disk shows early. */
+int staged_new(struct cache *c, uint64_t size, struct staged **ret,
+	       struct error **errp);
+void staged_discard(struct staged *s);
+static inline void staged_discardp(struct staged **s)
+{
+	if (*s)
+		staged_discard(*s);
+	*s = 0;
+}
+#define cleanup_staged __attribute__((cleanup(staged_discardp)))
 int staged_fd(const struct staged *s);
 /* In tmp/; NULL when it has none. */
 const char *staged_name(const struct staged *s);
-/* The bytes of a content that was hashed already: no second hash. */
-int staged_write_unhashed(struct staged *s, const void *buf, size_t n,
-			  struct error **errp);
+/* -EBADMSG: more than the announced size. */
+int staged_write(struct staged *s, const void *buf, size_t n,
+		 struct error **errp);
+/* Flush and seal as @d, which the caller knows the bytes to hash to. */
 int staged_publish(struct staged *s, const struct digest *d,
 		   struct error **errp);
 

@@ -14,7 +14,6 @@ struct staged {
 	char *name;    /* in tmp/; NULL: the file has no name yet */
 	uint64_t size; /* announced; 0: unknown */
 	uint64_t written;
-	struct hasher *hasher;
 };
 
 /* A nameless file leaves nothing behind when the process is killed. */
@@ -64,8 +63,8 @@ const char *staged_name(const struct staged *s)
 	return s->name;
 }
 
-int staged_write_unhashed(struct staged *s, const void *buf, size_t n,
-			  struct error **errp)
+int staged_write(struct staged *s, const void *buf, size_t n,
+		 struct error **errp)
 {
 	int r;
 
@@ -81,19 +80,6 @@ int staged_write_unhashed(struct staged *s, const void *buf, size_t n,
 	return 0;
 }
 
-int staged_write(struct staged *s, const void *buf, size_t n,
-		 struct error **errp)
-{
-	int r = staged_write_unhashed(s, buf, n, errp);
-
-	if (r < 0)
-		return r;
-	if (!s->hasher)
-		s->hasher = hasher_new();
-	hasher_update(s->hasher, buf, n);
-	return 0;
-}
-
 int staged_publish(struct staged *s, const struct digest *d,
 		   struct error **errp)
 {
@@ -105,31 +91,11 @@ int staged_publish(struct staged *s, const struct digest *d,
 	return blob_publish(s->c, s->fd, ROOM_TMP, s->name, d, errp);
 }
 
-int staged_commit(struct staged **take_s, const struct digest *want,
-		  struct error **errp)
-{
-	cleanup_staged struct staged *s = steal_ptr(take_s);
-	struct digest got = s->hasher ? hasher_final(s->hasher) : DIGEST_EMPTY;
-
-	if (s->size && s->written != s->size)
-		return error_set(errp, EBADMSG,
-				 "blob '%s' has %llu bytes in place of %llu",
-				 digest_to_hex(want).str,
-				 (unsigned long long)s->written,
-				 (unsigned long long)s->size);
-	if (!digest_equal(&got, want))
-		return error_set(errp, EBADMSG, "blob '%s' arrived as '%s'",
-				 digest_to_hex(want).str,
-				 digest_to_hex(&got).str);
-	return staged_publish(s, want, errp);
-}
-
 void staged_discard(struct staged *s)
 {
 	if (s->name)
 		unlinkat(s->c->room[ROOM_TMP], s->name, 0);
 	closep(&s->fd);
 	free(s->name);
-	hasher_free(s->hasher);
 	free(s);
 }

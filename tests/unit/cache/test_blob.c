@@ -53,18 +53,12 @@ Test(blob, is_absent_at_first)
 	cr_expect(eq(int, cache_blob_open_passthrough(f.c, &d, 1), -EAGAIN));
 }
 
-Test(blob, is_committed_read_only_under_its_digest)
+Test(blob, is_sealed_read_only_under_its_digest)
 {
-	struct digest d = digest_of_str("hello, world");
+	struct digest d = put("hello, world");
 	cleanup_free char *path = blob_path(&f, &d);
-	struct staged *s = NULL;
 	struct stat st;
 
-	cr_assert(eq(int, staged_new(f.c, 0, &s, NULL), 0));
-	cr_assert(eq(int, staged_write(s, "hello,", 6, NULL), 0));
-	cr_assert(eq(int, staged_write(s, " world", 6, NULL), 0));
-	cr_assert(eq(int, staged_commit(&s, &d, NULL), 0));
-	cr_expect(eq(ptr, s, NULL), "commit takes it");
 	cr_assert(eq(int, stat(path, &st), 0));
 	cr_expect(eq(u32, st.st_mode & 07777, 0444));
 	cr_expect(eq(int, open_it(&d, 12), 0));
@@ -73,28 +67,22 @@ Test(blob, is_committed_read_only_under_its_digest)
 
 Test(blob, refuses_bytes_that_are_not_what_was_asked_for)
 {
-	cleanup_error struct error *err = NULL;
 	struct digest d = digest_of_str("weights");
-	struct staged *s = NULL;
 
-	cr_assert(eq(int, staged_new(f.c, 0, &s, NULL), 0));
-	cr_assert(eq(int, staged_write(s, "tampered", 8, NULL), 0));
-	cr_assert(eq(int, staged_commit(&s, &d, &err), -EBADMSG));
-	cr_expect(eq(ptr, s, NULL));
+	cr_assert(
+		eq(int, cache_doc_put(f.c, &d, "tampered", 8, NULL), -EBADMSG));
 	cr_expect(eq(u32, count_files(&f, "blobs"), 0));
 	cr_expect(eq(u32, count_files(&f, "tmp"), 0));
 }
 
-Test(blob, refuses_more_or_less_than_announced)
+Test(blob, refuses_more_than_announced)
 {
-	struct digest d = digest_of_str("abc");
 	struct staged *s = NULL;
 
 	cr_assert(eq(int, staged_new(f.c, 4, &s, NULL), 0));
 	cr_assert(eq(int, staged_write(s, "abc", 3, NULL), 0));
 	cr_expect(eq(int, staged_write(s, "de", 2, NULL), -EBADMSG));
-	cr_expect(eq(int, staged_commit(&s, &d, NULL), -EBADMSG));
-	cr_expect(eq(u32, count_files(&f, "blobs"), 0));
+	staged_discardp(&s);
 }
 
 Test(blob, lets_the_second_writer_succeed)
@@ -106,8 +94,10 @@ Test(blob, lets_the_second_writer_succeed)
 	cr_assert(eq(int, staged_new(f.c, 4, &b, NULL), 0));
 	cr_assert(eq(int, staged_write(a, "same", 4, NULL), 0));
 	cr_assert(eq(int, staged_write(b, "same", 4, NULL), 0));
-	cr_expect(eq(int, staged_commit(&a, &d, NULL), 0));
-	cr_expect(eq(int, staged_commit(&b, &d, NULL), 0));
+	cr_expect(eq(int, staged_publish(a, &d, NULL), 0));
+	cr_expect(eq(int, staged_publish(b, &d, NULL), 0));
+	staged_discardp(&a);
+	staged_discardp(&b);
 	cr_expect(eq(u32, count_files(&f, "blobs"), 1));
 }
 
@@ -135,7 +125,7 @@ Test(blob, of_a_wrong_size_is_quarantined_and_replaced)
 	cr_expect(eq(int, open_it(&d, 9), 0));
 }
 
-Test(blob, of_a_wrong_size_gives_way_to_a_commit)
+Test(blob, of_a_wrong_size_gives_way_to_a_right_one)
 {
 	struct digest d = put("some text");
 	cleanup_free char *path = blob_path(&f, &d);
@@ -145,7 +135,8 @@ Test(blob, of_a_wrong_size_gives_way_to_a_commit)
 	cr_assert(eq(int, truncate(path, 3), 0));
 	cr_assert(eq(int, staged_new(f.c, 9, &s, NULL), 0));
 	cr_assert(eq(int, staged_write(s, "some text", 9, NULL), 0));
-	cr_assert(eq(int, staged_commit(&s, &d, NULL), 0));
+	cr_assert(eq(int, staged_publish(s, &d, NULL), 0));
+	staged_discardp(&s);
 	cr_expect(eq(int, open_it(&d, 9), 0));
 }
 
