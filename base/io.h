@@ -55,12 +55,4 @@ int io_fsync_dir(int dirfd);
 
 /* Try FICLONE of the whole file; -EOPNOTSUPP, -EXDEV or -EINVAL: can't. */
 int io_reflink(int from_fd, int to_fd);
-/* Copy @n bytes with copy_file_range() or by hand; -EIO when @from_fd ends
- * early. */
-int io_copy_range(int from_fd, uint64_t from_off, int to_fd, uint64_t to_off,
-		  uint64_t n);
-
-/* Absolute path of the running executable, heap; NULL when unknown. */
-char *io_self_exe(void);
-
 #endif

@@ -57,6 +57,5 @@ static inline const char *intern_str(const struct intern *in, uint32_t i)
 	return in->bytes.buf + in->strings[i].off;
 }
 void intern_release(struct intern *in);
-#define cleanup_intern __attribute__((cleanup(intern_release)))
 
 #endif

@@ -64,16 +64,6 @@ struct fetch_source *source_set_get(const struct source_set *s, uint32_t index)
 	return s->entries[at - 1].source;
 }
 
-size_t source_set_count(const struct source_set *s)
-{
-	return s->n;
-}
-
-uint32_t source_set_index(const struct source_set *s, size_t i)
-{
-	return s->entries[i].index;
-}
-
 uint64_t source_set_missing(const struct source_set *s)
 {
 	uint64_t sum = 0;

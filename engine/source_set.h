@@ -26,9 +26,6 @@ static inline void source_set_freep(struct source_set **s)
 int source_set_add(struct source_set *s, uint32_t index, struct error **errp);
 /* One that was added. */
 struct fetch_source *source_set_get(const struct source_set *s, uint32_t index);
-/* In the order in which they were added. */
-size_t source_set_count(const struct source_set *s);
-uint32_t source_set_index(const struct source_set *s, size_t i);
 /* Bytes of the sources that are not sealed in the cache. */
 uint64_t source_set_missing(const struct source_set *s);
 

@@ -110,8 +110,6 @@ static inline bool ino_is_synthetic(fuse_ino_t ino)
  * rules is reported; the return value is 0 or the errno to reply.
  */
 int mount_node(struct mount *m, fuse_ino_t ino, struct tree_node *ret);
-/* Attributes of any inode, synthetic ones included: 0 or an errno. */
-int mount_stat(struct mount *m, fuse_ino_t ino, struct stat *ret);
 
 /* The operations of ops.c, read.c, open.c and xattr.c in libfuse's table. */
 extern const struct fuse_lowlevel_ops mount_ops;

@@ -43,16 +43,7 @@ struct opens_report {
 	const char *why;
 	const char *why_not; /* the kernel declined since; NULL */
 	size_t backing;      /* inodes with a backing id */
-	size_t declined;     /* opens that were not passed through */
 };
 void opens_get_report(struct opens *o, struct opens_report *ret);
-
-/*
- * The rule of io=auto, by shape: a message for each open costs about 0.1 ms,
- * reading a megabyte through the daemon about 1 ms more than passed through.
- * So passthrough pays when the bytes that can be passed through are at least
- * 100 kB for each file of the role.
- */
-bool shape_wants_passthrough(uint64_t passable_bytes, uint64_t files);
 
 #endif

@@ -49,7 +49,8 @@ static void stat_node(const struct tree_node *n, struct stat *ret)
 	}
 }
 
-int mount_stat(struct mount *m, fuse_ino_t ino, struct stat *ret)
+/* Attributes of any inode, synthetic ones included: 0 or an errno. */
+static int stat_inode(struct mount *m, fuse_ino_t ino, struct stat *ret)
 {
 	struct tree_node n;
 	int code;
@@ -130,7 +131,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		code = find_child(m, parent, name, &e.ino);
 	}
 	if (!code)
-		code = mount_stat(m, e.ino, &e.attr);
+		code = stat_inode(m, e.ino, &e.attr);
 	if (code == ENOENT) {
 		/* A name that is not there never will be: let the kernel keep
 		 * that as well. */
@@ -148,7 +149,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 {
 	struct mount *m = mount_of(req);
 	struct stat st;
-	int code = mount_stat(m, ino, &st);
+	int code = stat_inode(m, ino, &st);
 
 	stat_add(&m->stats.ops[OP_GETATTR], 1);
 	if (code)
@@ -198,7 +199,7 @@ static bool list_add(struct listing *l, const char *name, fuse_ino_t ino,
 	size_t room = l->size - l->used, need;
 	bool dot = next <= 2;
 
-	if (mount_stat(l->m, ino, &e.attr) != 0)
+	if (stat_inode(l->m, ino, &e.attr) != 0)
 		return true; /* damaged: a lookup of it tells why */
 	e.ino = dot ? 0 : ino;
 	if (l->plus)
