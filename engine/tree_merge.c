@@ -28,11 +28,11 @@ static bool same_lists(const struct tree_builder *b, uint32_t i,
 
 	if (have->n_parts != s->n_parts)
 		return false;
-	if (s->chunks && memcmp(b->chunks + have->chunks, s->chunks,
-				s->n_chunks * sizeof(*s->chunks)) != 0)
+	if (s->n_chunks && memcmp(b->chunks + have->chunks, s->chunks,
+				  s->n_chunks * sizeof(*s->chunks)) != 0)
 		return false;
-	return !s->parts || !memcmp(b->parts + have->parts, s->parts,
-				    s->n_parts * sizeof(*s->parts));
+	return !s->n_parts || !memcmp(b->parts + have->parts, s->parts,
+				      s->n_parts * sizeof(*s->parts));
 }
 _Static_assert(sizeof(struct tree_part) == DIGEST_SIZE + 8, "no padding");
 
@@ -43,8 +43,10 @@ static int read_parts(const struct tree *t, uint32_t i, uint32_t n,
 	int r;
 
 	parts = malloc(MAX(n, 1u) * sizeof(*parts));
-	if (!parts)
-		return error_set_errno(errp, ENOMEM, "parts of source %u", i);
+	if (!parts) {
+		error_set_errno(errp, ENOMEM, "parts of source %u", i);
+		return -ENOMEM;
+	}
 	for (uint32_t k = 0; k < n; k++) {
 		r = tree_source_part(t, i, k, &parts[k].digest, &parts[k].size,
 				     errp);
