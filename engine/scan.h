@@ -50,7 +50,7 @@ struct inventory {
 
 struct scan_options {
 	bool follow_symlinks;
-	bool hash;             /* false: sizes only */
+	bool hash; /* false: sizes only */
 	/* Files will be added: empty layers are not refused here, but by
 	 * inventory_check_layers(). */
 	bool incomplete;
