@@ -114,7 +114,6 @@ int mount_node(struct mount *m, fuse_ino_t ino, struct tree_node *ret);
 /* The operations of ops.c, read.c, open.c and xattr.c in libfuse's table. */
 extern const struct fuse_lowlevel_ops mount_ops;
 
-/* ops.c: the end of INIT; tells whoever waits in mount_wait_init(). */
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	     struct fuse_file_info *fi);
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

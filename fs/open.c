@@ -13,7 +13,6 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "base/time.h"
 #include "cache/cache.h"
 
 #define BYTES_PER_FILE 100000u
@@ -35,7 +34,6 @@ struct open_inode {
 struct opens {
 	struct mount *m;
 	struct mutex lock;
-	struct cond changed;
 	bool inited;
 	bool passthrough;
 	bool refused;             /* io=passthrough cannot be */
@@ -55,7 +53,6 @@ struct opens *opens_new(struct mount *m)
 	o->m = m;
 	o->idle.prev = o->idle.next = &o->idle;
 	mutex_init(&o->lock, LOCK_MOUNT);
-	cond_init(&o->changed);
 	getrlimit(RLIMIT_NOFILE, &nofile);
 	if (nofile.rlim_cur > SPARE_FDS)
 		o->max_backing = MIN(nofile.rlim_cur - SPARE_FDS, MAX_BACKING);
@@ -78,7 +75,6 @@ void opens_free(struct opens *o)
 	while (map_next(&o->by_ino, &pos, NULL, NULL, &i))
 		inode_free(i);
 	map_release(&o->by_ino);
-	cond_destroy(&o->changed);
 	mutex_destroy(&o->lock);
 	free(o);
 }
@@ -213,31 +209,18 @@ void open_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_background = 1024;
 	conn->congestion_threshold = 768;
 	o->inited = true;
-	cond_broadcast(&o->changed);
 	mutex_unlock(&o->lock);
 }
 
-int opens_wait_init(struct opens *o, int64_t ms, struct error **errp)
+int opens_check_init(struct opens *o, struct error **errp)
 {
-	int64_t until = time_deadline_ms(ms);
-	bool inited, refused;
-
-	mutex_lock(&o->lock);
-	while (!o->inited && cond_wait_until(&o->changed, &o->lock, until))
-		;
-	inited = o->inited;
-	refused = o->refused;
-	mutex_unlock(&o->lock);
-	if (!inited)
-		return error_set(errp, ETIMEDOUT,
-				 "the kernel did not start the mount");
-	if (refused) {
-		error_set(errp, EOPNOTSUPP, "io=passthrough cannot be: %s",
-			  o->why);
-		return error_hint(errp, -EOPNOTSUPP,
-				  "io=auto takes what can be had");
-	}
-	return 0;
+	if (!o->inited)
+		return error_set(errp, EPROTO,
+				 "the kernel's first request is not INIT");
+	if (!o->refused)
+		return 0;
+	error_set(errp, EOPNOTSUPP, "io=passthrough cannot be: %s", o->why);
+	return error_hint(errp, -EOPNOTSUPP, "io=auto takes what can be had");
 }
 
 void opens_get_report(struct opens *o, struct opens_report *ret)

@@ -34,9 +34,9 @@ void opens_free(struct opens *o);
 
 /* INIT: what is asked of the kernel, and the choice of the path. */
 void open_init(void *userdata, struct fuse_conn_info *conn);
-/* Wait for INIT. -EOPNOTSUPP when io=passthrough was asked for and cannot be;
- * -ETIMEDOUT after @ms. */
-int opens_wait_init(struct opens *o, int64_t ms, struct error **errp);
+/* After the first request was served: -EOPNOTSUPP when io=passthrough was asked
+ * for and cannot be; -EPROTO when that was no INIT. */
+int opens_check_init(struct opens *o, struct error **errp);
 
 struct opens_report {
 	bool passthrough;

@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -267,6 +268,25 @@ static void *loop(void *arg)
 	return NULL;
 }
 
+/*
+ * INIT is the kernel's first request, and is served before there is a second
+ * thread: libfuse writes without a lock what each later request reads.
+ */
+static int serve_init(struct worker *w, struct error **errp)
+{
+	struct fuse_session *se = w->mount.se;
+	struct pollfd p = {.fd = fuse_session_fd(se), .events = POLLIN};
+	struct fuse_buf buf = {0};
+
+	if (poll(&p, 1, INIT_MS) <= 0 ||
+	    fuse_session_receive_buf(se, &buf) <= 0)
+		return error_set(errp, ETIMEDOUT,
+				 "the kernel did not start the mount");
+	fuse_session_process_buf(se, &buf);
+	free(buf.mem);
+	return opens_check_init(w->mount.opens, errp);
+}
+
 /* None of them ever waits for the network: a few do. */
 static int start_loops(struct worker *w, struct error **errp)
 {
@@ -370,11 +390,11 @@ static int set_up(struct worker *w, struct error **errp)
 	if (r == 0)
 		r = mount_quietly(w, errp);
 	if (r == 0)
+		r = serve_init(w, errp);
+	if (r == 0)
 		r = start_loops(w, errp);
 	if (r == 0)
 		r = read_back(w, errp);
-	if (r == 0)
-		r = opens_wait_init(w->mount.opens, INIT_MS, errp);
 	if (r < 0)
 		return r;
 	set_readahead(&w->mount);
@@ -423,7 +443,7 @@ static bool end_serving(struct worker *w)
 	struct mount *m = &w->mount;
 	bool ended;
 
-	if (w->mounted && !loops_ended(w, 0))
+	if (w->mounted && !(w->n_threads && loops_ended(w, 0)))
 		unmount(w);
 	/* Whoever waits for bytes would keep the mount busy. */
 	ended = !m->parking || parking_stop(m->parking, END_MS);
