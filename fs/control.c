@@ -64,10 +64,12 @@ static char *socket_path(const char *folder, unsigned major, unsigned minor)
 
 static int address_of(const char *path, struct sockaddr_un *ret)
 {
+	size_t n = strlen(path) + 1;
+
 	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-	if (strlen(path) >= sizeof(ret->sun_path))
+	if (n > sizeof(ret->sun_path))
 		return -ENAMETOOLONG;
-	strcpy(ret->sun_path, path);
+	memcpy(ret->sun_path, path, n);
 	return 0;
 }
 
