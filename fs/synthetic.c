@@ -311,10 +311,10 @@ bool synthetic_next(struct synthetic *s, fuse_ino_t dir, uint64_t *pos,
 	if (dir != INO_DIR)
 		return false;
 	if (*pos == 0) {
-		strcpy(name, MANIFEST_NAME);
+		memcpy(name, MANIFEST_NAME, sizeof(MANIFEST_NAME));
 		*ret = INO_MANIFEST;
 	} else if (*pos == 1 && folder_has(s, TREE_ROOT)) {
-		strcpy(name, PTR_NAME);
+		memcpy(name, PTR_NAME, sizeof(PTR_NAME));
 		*ret = INO_PTR;
 	} else {
 		return false;
