@@ -183,6 +183,11 @@ static int make_session(struct worker *w, struct error **errp)
 }
 
 static void log_of_libfuse(enum fuse_log_level level, const char *fmt,
+			   va_list ap) __attribute__((format(printf, 2, 0)));
+static void log_only(enum fuse_log_level level, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+
+static void log_of_libfuse(enum fuse_log_level level, const char *fmt,
 			   va_list ap)
 {
 	int keep = errno;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -318,15 +319,24 @@ static char *repeat(const char *before, const char *unit, size_t n,
 	return strbuf_steal(&sb);
 }
 
+static int64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
 static void expect_quick_refusal(const char *what, char *take_text)
 {
 	cleanup_free char *text = take_text;
 	cleanup_bundle_file struct bundle_file b = {0};
 	cleanup_error struct error *err = NULL;
-	int64_t start = time_mono_ns(), took;
+	/* Of this thread alone: the machine may be busy. */
+	int64_t start = cpu_ns(), took;
 	int r = parse(text, &b, &err);
 
-	took = (time_mono_ns() - start) / NS_PER_MS;
+	took = (cpu_ns() - start) / NS_PER_MS;
 	cr_expect(r == -EINVAL, "%s: %d", what, r);
 	cr_expect(err && strncmp(err->message, "f:", 2) == 0, "%s", what);
 	cr_expect(took < 100, "%s: %lld ms", what, (long long)took);
