@@ -319,6 +319,17 @@ bool http_url_same_origin(const struct http_url *a, const struct http_url *b)
 	       !strcmp(a->host, b->host);
 }
 
+void http_url_copy(const struct http_url *from, struct http_url *to)
+{
+	*to = (struct http_url){
+		.tls = from->tls,
+		.host = xstrdup(from->host),
+		.port = from->port,
+		.path = xstrdup(from->path),
+		.query = from->query ? xstrdup(from->query) : NULL,
+	};
+}
+
 void http_url_release(struct http_url *u)
 {
 	free(u->host);

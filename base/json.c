@@ -221,3 +221,13 @@ int json_need_object(const struct json *obj, const char *key,
 	*ret = v;
 	return 0;
 }
+
+void json_wipe(const struct json *v)
+{
+	char *s = (char *)json_str(v);
+
+	if (s)
+		explicit_bzero(s, strlen(s));
+	for (v = json_first(v); v; v = json_next(v))
+		json_wipe(v);
+}

@@ -48,6 +48,10 @@ static inline void json_freep(struct json **j)
 }
 #define cleanup_json __attribute__((cleanup(json_freep)))
 
+/* Overwrite every string value below @v, so that a secret does not outlive its
+ * document. They read as "" from here on. */
+void json_wipe(const struct json *v);
+
 enum json_type {
 	JSON_NULL,
 	JSON_BOOL,

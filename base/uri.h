@@ -67,6 +67,7 @@ char *http_url_str(const struct http_url *u);
 char *http_url_redacted(const struct http_url *u);
 /* Same scheme, host and port. */
 bool http_url_same_origin(const struct http_url *a, const struct http_url *b);
+void http_url_copy(const struct http_url *from, struct http_url *to);
 void http_url_release(struct http_url *u);
 #define cleanup_http_url __attribute__((cleanup(http_url_release)))
 

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/io.h"
 #include "base/json.h"
+#include "base/secret.h"
 
 #define CONFIG_MAX (1u << 20)
 #define SECRET_MAX (64u << 10)
@@ -18,18 +19,10 @@ struct credentials {
 	char *folder; /* $DOCKER_CONFIG or ~/.docker; NULL: neither is set */
 };
 
-static void wipe_free(char *s, size_t n)
-{
-	if (s)
-		explicit_bzero(s, n);
-	free(s);
-}
-
 void login_release(struct login *l)
 {
-	wipe_free(l->user, l->user ? strlen(l->user) : 0);
-	wipe_free(l->secret, l->secret ? strlen(l->secret) : 0);
-	*l = (struct login){0};
+	wipe_str(&l->user);
+	wipe_str(&l->secret);
 }
 
 struct credentials *credentials_new(void)
@@ -113,17 +106,6 @@ static int login_of_entry(const struct json *entry, struct login *ret)
 	return 1;
 }
 
-/* The parser keeps its own copies of what the file said. */
-static void wipe_strings(const struct json *v)
-{
-	char *s = (char *)json_str(v);
-
-	if (s)
-		explicit_bzero(s, strlen(s));
-	for (v = json_first(v); v; v = json_next(v))
-		wipe_strings(v);
-}
-
 static int find_login(const char *text, size_t n, const char *host,
 		      struct login *ret, struct error **errp)
 {
@@ -136,7 +118,8 @@ static int find_login(const char *text, size_t n, const char *host,
 		return r;
 	entry = entry_for(json_get(doc, "auths"), host);
 	r = entry ? login_of_entry(entry, ret) : 0;
-	wipe_strings(json_get(doc, "auths"));
+	/* The parser keeps its own copies of what the file said. */
+	json_wipe(json_get(doc, "auths"));
 	if (r < 0)
 		return error_set(errp, EINVAL,
 				 "the entry of '%s' holds no user and secret",

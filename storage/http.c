@@ -46,6 +46,7 @@ int http_client_new(const struct http_client_options *o,
 	c->user_agent =
 		xstrdup(o->user_agent ? o->user_agent : "mops/" MOPS_VERSION);
 	c->per_host = o->per_host ? o->per_host : PER_HOST_DEFAULT;
+	c->fixed_addresses = o->fixed_addresses;
 	mutex_init(&c->lock, LOCK_HTTP);
 	rate_limit_init(&c->rate, o->limit_rate);
 	*ret = c;

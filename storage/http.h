@@ -45,6 +45,9 @@ struct http_client_options {
 	unsigned per_host;   /* transfers at once to one host:port; 0: 8 */
 	uint64_t limit_rate; /* bytes/s over all transfers; 0: none */
 	const char *user_agent;
+	/* Its callers alone choose whom it asks (credential providers): no
+	 * address is refused, no redirect is followed, no proxy asked. */
+	bool fixed_addresses;
 };
 int http_client_new(const struct http_client_options *o,
 		    struct http_client **ret, struct error **errp);
@@ -79,6 +82,9 @@ struct http_request {
 	struct sink *sink;
 	uint64_t max_body; /* of a 2xx body; over it is -EFBIG */
 	bool follow;       /* redirects: GET and HEAD only */
+	/* A Content-Encoding belongs to the bytes as they are stored: deliver
+	 * them so. Else such an answer is refused. */
+	bool as_stored;
 	/*
 	 * Whose address may be reached. @user_host: the user named the host of
 	 * @url, so anything but ADDRESS_NEVER is fine for it, and redirects
@@ -126,5 +132,15 @@ enum attempt http_request(struct http_client *c, const struct http_request *rq,
 					 const struct http_response *head,
 					 struct error **errp),
 			  void *ctx, const struct op *op, struct error **errp);
+
+/* What the attempt's failure is as -errno. */
+int http_code(enum attempt a, const struct http_response *r);
+/*
+ * After a failed attempt @a with its error *@take_err and answer @r (released
+ * here): wait and return 0 to try again, or -errno, the error handed on.
+ */
+int http_again(struct retry *retry, enum attempt a, struct http_response *r,
+	       const struct op *op, struct error **take_err,
+	       struct error **errp);
 
 #endif

@@ -2,6 +2,7 @@
  * What one hop sends.
  */
 #include <string.h>
+#include <strings.h>
 
 #include "storage/http_internal.h"
 
@@ -14,12 +15,21 @@ static void add_field(struct curl_slist **l, const char *line)
 	*l = n;
 }
 
+static bool says_encoding(const struct http_request *rq)
+{
+	for (const char *const *h = rq->headers; h && *h; h++)
+		if (strncasecmp(*h, "Accept-Encoding:", 16) == 0)
+			return true;
+	return false;
+}
+
 static struct curl_slist *request_fields(const struct hop *hop)
 {
 	const struct http_request *rq = hop->rq;
 	struct curl_slist *l = NULL;
 
-	add_field(&l, "Accept-Encoding: identity");
+	if (!says_encoding(rq))
+		add_field(&l, "Accept-Encoding: identity");
 	add_field(&l, "Expect:"); /* no pause before a body */
 	for (const char *const *h = rq->headers; h && *h; h++)
 		add_field(&l, *h);

@@ -226,7 +226,7 @@ static enum attempt check_success_head(struct exchange *x, struct error **errp)
 	const char *s = http_response_header(x->ret, "content-encoding");
 	uint64_t len;
 
-	if (s && strcasecmp(s, "identity") != 0)
+	if (s && strcasecmp(s, "identity") != 0 && !x->hop->rq->as_stored)
 		return fail(x, ATTEMPT_PROTOCOL,
 			    "the answer has a content encoding", errp);
 	s = http_response_header(x->ret, "content-length");
@@ -438,7 +438,7 @@ static enum attempt check_target(struct http_client *c, const struct hop *hop,
 	cleanup_free char *origin = http_origin(hop->url);
 	int64_t pause = http_pause_left_ms(c, origin);
 
-	if (address_host_is_metadata(hop->url->host)) {
+	if (!c->fixed_addresses && address_host_is_metadata(hop->url->host)) {
 		error_set(errp, EIO,
 			  "'%s': it is a host that is never "
 			  "contacted",

@@ -35,6 +35,7 @@ struct http_client {
 	char *key_file;
 	char *user_agent;
 	unsigned per_host;
+	bool fixed_addresses;
 
 	struct mutex lock;         /* LOCK_HTTP */
 	bool started;              /* the thread runs */

@@ -67,17 +67,6 @@ static void start_anew(struct http_response *r)
 	r->redirected = redirected;
 }
 
-static void copy_url(const struct http_url *from, struct http_url *to)
-{
-	*to = (struct http_url){
-		.tls = from->tls,
-		.host = xstrdup(from->host),
-		.port = from->port,
-		.path = xstrdup(from->path),
-		.query = from->query ? xstrdup(from->query) : NULL,
-	};
-}
-
 enum attempt http_request(struct http_client *c, const struct http_request *rq,
 			  struct http_response *ret,
 			  int (*on_head)(void *ctx,
@@ -100,14 +89,15 @@ enum attempt http_request(struct http_client *c, const struct http_request *rq,
 	};
 
 	*ret = (struct http_response){.retry_after_ms = -1};
-	copy_url(&rq->url, &url);
+	http_url_copy(&rq->url, &url);
 	for (unsigned n = 0; a == ATTEMPT_OK; n++) {
 		start_anew(ret);
 		peer = ADDRESS_PUBLIC;
 		a = http_exchange(c, &hop, ret, &peer, errp);
 		if (n == 0)
 			first = peer;
-		if (a != ATTEMPT_OK || !http_is_followed(rq, ret))
+		if (a != ATTEMPT_OK || c->fixed_addresses ||
+		    !http_is_followed(rq, ret))
 			break;
 		if (n == HOPS_MAX) {
 			a = refuse(&url, ATTEMPT_ADDRESS,
@@ -122,6 +112,6 @@ enum attempt http_request(struct http_client *c, const struct http_request *rq,
 			hop.with_authorization = hop.with_cert = false;
 	}
 	ret->peer = first;
-	copy_url(&url, &ret->final_url);
+	http_url_copy(&url, &ret->final_url);
 	return a;
 }

@@ -80,7 +80,8 @@ static void refuse(struct transfer *t, enum attempt as, const char *why)
 
 static bool may_reach(struct transfer *t, enum address_class class)
 {
-	if (class != ADDRESS_NEVER && class <= t->rq.reach)
+	if (t->client->fixed_addresses ||
+	    (class != ADDRESS_NEVER && class <= t->rq.reach))
 		return true;
 	refuse(t, ATTEMPT_ADDRESS,
 	       class == ADDRESS_NEVER

@@ -11,14 +11,6 @@
 #include "storage/challenge.h"
 #include "storage/registry_http_internal.h"
 
-void wipe_str(char **s)
-{
-	if (*s)
-		explicit_bzero(*s, strlen(*s));
-	free(*s);
-	*s = NULL;
-}
-
 char *registry_http_authorization(struct registry_http *h)
 {
 	char *s = NULL;
@@ -54,7 +46,7 @@ static int ask_at_base(struct registry_http *h, struct challenges *ret,
 	enum attempt a = http_request(h->client, &rq, &r, NULL, NULL, op, errp);
 
 	if (a != ATTEMPT_OK)
-		return registry_http_code(a, &r);
+		return http_code(a, &r);
 	take_challenges(&r, ret);
 	return 0;
 }

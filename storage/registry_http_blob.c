@@ -208,7 +208,7 @@ static int recover(struct blob_read *b, struct retry *retry, enum attempt a,
 	if (b->bad_range && !b->no_range)
 		again = b->no_range = true;
 	if (!again)
-		return registry_http_again(retry, a, r, op, take_err, errp);
+		return http_again(retry, a, r, op, take_err, errp);
 	http_response_release(r);
 	error_free(steal_ptr(take_err));
 	return 0;

@@ -6,17 +6,6 @@
 #define CHALLENGES_ANSWERED 2 /* one, and one more after a re-read */
 #define HOPS_MAX            5
 
-void http_url_copy(const struct http_url *from, struct http_url *to)
-{
-	*to = (struct http_url){
-		.tls = from->tls,
-		.host = xstrdup(from->host),
-		.port = from->port,
-		.path = xstrdup(from->path),
-		.query = from->query ? xstrdup(from->query) : NULL,
-	};
-}
-
 static void url_of(const struct registry_http *h, const struct registry_call *c,
 		   struct http_url *ret)
 {
@@ -32,11 +21,6 @@ static void url_of(const struct registry_http *h, const struct registry_call *c,
 	ret->path = query ? xstrndup(c->path, (size_t)(query - c->path))
 			  : xstrdup(c->path);
 	ret->query = query ? xstrdup(query + 1) : NULL;
-}
-
-int registry_http_code(enum attempt a, const struct http_response *r)
-{
-	return r->code < 0 ? r->code : -retry_rule(a)->code;
 }
 
 /* As it is, without looking at a challenge. */
@@ -132,31 +116,6 @@ enum attempt registry_http_once(struct registry_http *h,
 	}
 }
 
-int registry_http_again(struct retry *retry, enum attempt a,
-			struct http_response *r, const struct op *op,
-			struct error **take_err, struct error **errp)
-{
-	int64_t wait = retry_next_ms(retry, a, r->retry_after_ms);
-	int code = registry_http_code(a, r);
-
-	http_response_release(r);
-	if (wait >= 0) {
-		a = retry_wait(wait, op);
-		if (a == ATTEMPT_OK) {
-			error_free(steal_ptr(take_err));
-			return 0;
-		}
-		code = -retry_rule(a)->code;
-		error_prefix(take_err, code, "%s", retry_rule(a)->what);
-		if (*take_err)
-			(*take_err)->code = -code;
-	} else if (retry->attempts > 1) {
-		error_prefix(take_err, code, "gave up after %u attempts",
-			     retry->attempts);
-	}
-	return error_propagate(errp, take_err, code);
-}
-
 /* An answer that may be another one next time. */
 static enum attempt judged(struct registry_http *h, enum attempt a,
 			   struct http_response *r, struct error **errp)
@@ -183,7 +142,7 @@ int registry_http_call(struct registry_http *h, const struct registry_call *c,
 		a = judged(h, a, ret, &err);
 		if (a == ATTEMPT_OK)
 			return 0;
-		r = registry_http_again(&retry, a, ret, op, &err, errp);
+		r = http_again(&retry, a, ret, op, &err, errp);
 	} while (r == 0);
 	return r;
 }

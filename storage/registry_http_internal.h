@@ -9,6 +9,7 @@
 
 #include "base/lock.h"
 #include "base/map.h"
+#include "base/secret.h"
 #include "storage/registry_http.h"
 
 #define MANIFEST_ACCEPT                                          \
@@ -65,27 +66,15 @@ enum attempt registry_http_once(struct registry_http *h,
 				const struct retry *retry,
 				struct http_response *ret, const struct op *op,
 				struct error **errp);
-/*
- * After a failed attempt @a with its error *@take_err and answer @r (released
- * here): wait and return 0 to try again, or -errno, the error handed on.
- */
-int registry_http_again(struct retry *retry, enum attempt a,
-			struct http_response *r, const struct op *op,
-			struct error **take_err, struct error **errp);
 /* Tried until there is an answer that trying does not change: 0, whatever its
  * status. @ret needs releasing only then. */
 int registry_http_call(struct registry_http *h, const struct registry_call *c,
 		       struct http_response *ret, const struct op *op,
 		       struct error **errp);
-/* What the attempt's failure is as -errno. */
-int registry_http_code(enum attempt a, const struct http_response *r);
-
 /* registry_http_auth.c */
 
 /* A copy of what to send, heap, or NULL. Wipe it. */
 char *registry_http_authorization(struct registry_http *h);
-void wipe_str(char **s);
-#define cleanup_secret __attribute__((cleanup(wipe_str)))
 /*
  * After a 401: 1 try again, something changed; 0 there is nothing else to
  * show; or -errno. @used is what was sent, or NULL.
@@ -124,7 +113,6 @@ char *registry_http_blob_path(const char *repo, const struct digest *d);
 int registry_http_location(const struct http_url *asked,
 			   const struct http_response *r, struct http_url *ret,
 			   struct error **errp);
-void http_url_copy(const struct http_url *from, struct http_url *to);
 
 /* The members of the table. */
 int registry_http_resolve(struct registry *r, const char *repo, const char *tag,

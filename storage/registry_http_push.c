@@ -172,7 +172,7 @@ static int upload(struct upload *u, const struct op *op, struct error **errp)
 		}
 		if (u->feed.reached > before)
 			retry_progress(&retry);
-		r = registry_http_again(&retry, a, &answer, op, &err, errp);
+		r = http_again(&retry, a, &answer, op, &err, errp);
 	} while (r == 0);
 	return r;
 }

@@ -1,0 +1,24 @@
+#include "base/secret.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void wipe_free(void *p, size_t n)
+{
+	if (p)
+		explicit_bzero(p, n);
+	free(p);
+}
+
+void wipe_str(char **s)
+{
+	wipe_free(*s, *s ? strlen(*s) : 0);
+	*s = NULL;
+}
+
+void strbuf_wipe(struct strbuf *sb)
+{
+	if (sb->buf)
+		explicit_bzero(sb->buf, sb->cap);
+	strbuf_release(sb);
+}
