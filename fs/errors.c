@@ -37,11 +37,6 @@ void fs_errors_init(struct fs_errors *e)
 	mutex_init(&e->lock, LOCK_MOUNT);
 }
 
-void fs_errors_destroy(struct fs_errors *e)
-{
-	mutex_destroy(&e->lock);
-}
-
 enum fs_site fs_site_of(int code, bool local)
 {
 	switch (code) {

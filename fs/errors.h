@@ -61,7 +61,6 @@ struct fs_errors {
 };
 
 void fs_errors_init(struct fs_errors *e);
-void fs_errors_destroy(struct fs_errors *e);
 
 /* The site that an error of the fetcher or the cache belongs to. */
 enum fs_site fs_site_of(int code, bool local);

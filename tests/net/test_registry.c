@@ -11,6 +11,7 @@
 #include "storage/registry_http.h"
 #include "tests/lib/server.h"
 #include "tests/lib/tap.h"
+#include "tests/lib/tmpdir.h"
 
 #define SIZE 300000
 
@@ -20,7 +21,7 @@ static struct credentials *credentials;
 static struct registry *reg;
 static char blob[SIZE + 32];
 static struct digest blob_digest;
-static char config_dir[] = "/tmp/mops-net-registry-XXXXXX";
+static char *config_dir;
 
 static const struct retry_times quick = {
 	.connect_ms = 1000,
@@ -557,8 +558,7 @@ int main(void)
 
 	if (!server_start(&server, argv))
 		tap_skip_all(server.ready);
-	if (!mkdtemp(config_dir))
-		abort();
+	config_dir = tmpdir_new();
 	setenv("DOCKER_CONFIG", config_dir, 1);
 	for (unsigned i = 0; i * DIGEST_SIZE < SIZE; i++) {
 		cleanup_free char *s = xasprintf("%u", i);
@@ -590,6 +590,6 @@ int main(void)
 	credentials_free(credentials);
 	http_client_free(client);
 	server_stop(&server);
-	io_remove_tree(AT_FDCWD, config_dir);
+	tmpdir_remove(config_dir);
 	return tap_done();
 }

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/time.h"
 #include "tests/lib/tap.h"
+#include "tests/lib/tmpdir.h"
 
 static struct mutex outer = MUTEX_INIT(LOCK_MOUNT);
 static struct mutex middle = MUTEX_INIT(LOCK_CACHE);
@@ -182,15 +183,15 @@ static void test_threads(void)
 
 static void test_ofd(void)
 {
-	char path[] = "/tmp/mops-lock-XXXXXX";
-	cleanup_fd int a = mkostemp(path, O_CLOEXEC);
+	cleanup_tmpdir char *dir = tmpdir_new();
+	cleanup_free char *path = xasprintf("%s/lock", dir);
+	cleanup_fd int a = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	cleanup_fd int b = open(path, O_RDWR | O_CLOEXEC);
 	cleanup_fd int ro = open(path, O_RDONLY | O_CLOEXEC);
 	const uint64_t far = UINT64_MAX >> 2; /* 62 bits */
 	int64_t start;
 	int r;
 
-	unlink(path);
 	ok(ofd_try_lock(a, LOCK_EXCLUSIVE, 10, 5) == 0 &&
 		   ofd_try_lock(b, LOCK_EXCLUSIVE, 15, 1) == 0,
 	   "ranges beside each other do not meet");
@@ -234,14 +235,14 @@ static void *hold_a_while(void *arg)
 
 static void test_ofd_wait(void)
 {
-	char path[] = "/tmp/mops-lock-XXXXXX";
-	cleanup_fd int a = mkostemp(path, O_CLOEXEC);
+	cleanup_tmpdir char *dir = tmpdir_new();
+	cleanup_free char *path = xasprintf("%s/lock", dir);
+	cleanup_fd int a = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	cleanup_fd int b = open(path, O_RDWR | O_CLOEXEC);
 	struct holder h = {.fd = b};
 	pthread_t thread;
 	int r;
 
-	unlink(path);
 	r = ofd_try_lock(b, LOCK_EXCLUSIVE, 0, 1);
 	pthread_create(&thread, NULL, hold_a_while, &h);
 	r = r ? r

@@ -13,20 +13,21 @@
 
 #include "base/alloc.h"
 #include "base/io.h"
+#include "tests/lib/tmpdir.h"
 
-static char dir[] = "/tmp/mops-log-XXXXXX";
+static char *dir;
 static char *path;
 
 static void set_up(void)
 {
-	cr_assert(ne(ptr, mkdtemp(dir), NULL));
+	dir = tmpdir_new();
 	path = xasprintf("%s/log", dir);
 }
 
 static void tear_down(void)
 {
 	free(path);
-	io_remove_tree(AT_FDCWD, dir);
+	tmpdir_remove(dir);
 }
 
 TestSuite(log, .init = set_up, .fini = tear_down);

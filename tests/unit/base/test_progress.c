@@ -10,12 +10,15 @@
 #include "base/alloc.h"
 #include "base/io.h"
 #include "base/time.h"
+#include "tests/lib/tmpdir.h"
 
 /* What a progress that was shown for @ms wrote to stderr. */
 static char *shown(int show, int64_t ms, uint64_t total)
 {
-	char path[] = "/tmp/mops-progress-XXXXXX";
-	cleanup_fd int fd = mkstemp(path), saved = dup(STDERR_FILENO);
+	cleanup_tmpdir char *dir = tmpdir_new();
+	cleanup_free char *path = xasprintf("%s/stderr", dir);
+	cleanup_fd int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	cleanup_fd int saved = dup(STDERR_FILENO);
 	struct progress *p;
 	char *text = NULL;
 	size_t n;
@@ -28,7 +31,6 @@ static char *shown(int show, int64_t ms, uint64_t total)
 	progress_free(p);
 	dup2(saved, STDERR_FILENO);
 	cr_assert(eq(int, io_read_file(AT_FDCWD, path, 1 << 20, &text, &n), 0));
-	unlink(path);
 	return text;
 }
 

@@ -11,21 +11,23 @@
 #include "base/alloc.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "tests/lib/tmpdir.h"
 
 static struct fs_errors e;
-static char log_path[] = "/tmp/mopsfs-unit-log-XXXXXX";
+static char *dir, *log_path;
 
 static void set_up(void)
 {
-	close(mkstemp(log_path));
+	dir = tmpdir_new();
+	log_path = xasprintf("%s/log", dir);
 	log_open(log_path, NULL);
 	fs_errors_init(&e);
 }
 
 static void forget(void)
 {
-	unlink(log_path);
-	fs_errors_destroy(&e);
+	free(log_path);
+	tmpdir_remove(dir);
 }
 
 static int lines_logged(void)
