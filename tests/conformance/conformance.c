@@ -40,7 +40,7 @@ void conformance_end(struct conformance *c, const char *name)
 	c->cases++;
 	c->failed += c->case_failed;
 	printf("%sok %d - %s: %s%s%s\n", c->case_failed ? "not " : "", c->cases,
-	       c->label, name, c->skip[0] ? " # SKIP " : "", c->skip);
+	       c->label, name, c->skip[0] ? " # SKIP peer: " : "", c->skip);
 	fflush(stdout);
 }
 

@@ -81,6 +81,8 @@ bool conformance_check(struct conformance *c, bool good, const char *file,
 
 void conformance_begin(struct conformance *c);
 void conformance_end(struct conformance *c, const char *name);
+/* The peer lacks what the case is about: a skip that stays one even where every
+ * other skip is a failure (scripts/tap-count). */
 void conformance_skip(struct conformance *c, const char *why);
 
 /* Bytes that are this run's own, so that no store has seen them; on the heap.

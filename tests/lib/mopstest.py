@@ -171,42 +171,62 @@ class DockerRegistry:
 
     LINE = re.compile(r'"(GET|HEAD|PUT|POST|PATCH|DELETE) (\S+) HTTP/[0-9.]+" (\d+) (\d+)')
 
-    def __init__(self, env, user=None, password=None):
+    def __init__(self, env, user=None, password=None, tls=False):
         need_program("docker-registry")
         self.dir = env.fresh("registry")
         self.log_path = self.dir / "log"
-        self.auth = (user, password)
-        self.port = free_port()
-        self.host = f"127.0.0.1:{self.port}"
+        self.auth = self.make_users(user, password) if user else ""
+        self.tls = self.make_certificate() if tls else ""
         self.proc = None
         env.servers.append(self)
-        self.start()
+        for _ in range(5):  # another program may take the port first
+            self.port = free_port()
+            self.host = f"127.0.0.1:{self.port}"
+            if self.start():
+                return
+        raise Failed("docker-registry ended: " + self.log_path.read_text()[-500:])
+
+    def make_users(self, user, password):
+        need_program("htpasswd")
+        line = subprocess.run(["htpasswd", "-Bbn", user, password], check=True, stdout=subprocess.PIPE).stdout
+        (self.dir / "htpasswd").write_bytes(line)
+        return f"auth: {{htpasswd: {{realm: test, path: {self.dir}/htpasswd}}}}\n"
+
+    def make_certificate(self):
+        """ca.pem, and a certificate for loopback that it signed."""
+        def openssl(*argv):
+            subprocess.run(["openssl", *argv], check=True, cwd=self.dir, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+        need_program("openssl")
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj",
+                "/CN=test-ca", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE")
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "srv.key", "-out", "srv.csr", "-subj",
+                "/CN=localhost")
+        (self.dir / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
+        openssl("x509", "-req", "-in", "srv.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+                "-extfile", "san", "-out", "srv.pem")
+        return f"  tls: {{certificate: {self.dir}/srv.pem, key: {self.dir}/srv.key}}\n"
 
     def config(self):
-        auth = ""
-        if self.auth[0]:
-            line = subprocess.run(["htpasswd", "-Bbn", *self.auth], check=True, stdout=subprocess.PIPE).stdout
-            (self.dir / "htpasswd").write_bytes(line)
-            auth = f"auth: {{htpasswd: {{realm: t, path: {self.dir}/htpasswd}}}}\n"
         return (f"version: 0.1\nlog: {{level: warn}}\n"
                 f"storage: {{filesystem: {{rootdirectory: {self.dir}/data}}, delete: {{enabled: true}}}}\n"
-                f"http: {{addr: {self.host}}}\n{auth}")
+                f"http:\n  addr: {self.host}\n{self.tls}{self.auth}")
 
     def start(self):
+        """False when it ended at once."""
         (self.dir / "config.yml").write_text(self.config())
         with open(self.log_path, "ab") as log:
             self.proc = subprocess.Popen(["docker-registry", "serve", str(self.dir / "config.yml")],
                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-        def up():
-            if self.proc.poll() is not None:
-                raise Failed("docker-registry ended: " + self.log_path.read_text()[-500:])
+        def answers():
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return True
             except OSError:
                 return False
-        wait_for("docker-registry", up)
+        return wait_for("docker-registry", lambda: answers() or self.proc.poll() is not None) and \
+            self.proc.poll() is None
 
     def stop(self):
         if self.proc and self.proc.poll() is None:
