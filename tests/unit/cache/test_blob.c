@@ -205,18 +205,6 @@ Test(blob, is_hashed_again_when_its_index_record_is_lost_or_damaged)
 	cr_expect(eq(u32, count_files(&f, "quarantine"), 0));
 }
 
-Test(blob, of_another_user_is_not_believed_by_its_stat)
-{
-	struct digest d = put("some text");
-	cleanup_free char *path = blob_path(&f, &d);
-
-	if (geteuid() != 0)
-		cr_skip_test("only root can give a file away");
-	cr_assert(eq(int, chown(path, 12345, 12345), 0));
-	cr_expect(eq(int, open_it(&d, 9), 0), "hashed");
-	cr_expect(eq(int, cache_blob_open_passthrough(f.c, &d, 9), -EAGAIN));
-}
-
 Test(blob, is_passed_through_only_with_one_link)
 {
 	struct digest d = put("some text");

@@ -130,19 +130,6 @@ Test(cache_open, refuses_an_inner_folder_that_others_can_write_to)
 	cr_expect(eq(int, cache_open(dir, &again, NULL), -EACCES));
 }
 
-Test(cache_open, refuses_a_folder_of_another_user)
-{
-	cleanup_error struct error *err = NULL;
-	struct cache *c = NULL;
-
-	if (geteuid() != 0)
-		cr_skip_test("only root can give a folder away");
-	cr_assert(eq(int, chown(dir, 12345, 12345), 0));
-	cr_assert(eq(int, cache_open(dir, &c, &err), -EACCES));
-	cr_expect(eq(int, (int)err->kind, ERROR_VALIDATION));
-	cr_expect(ne(ptr, strstr(err->hint, "MOPS_CACHE_DIR"), NULL));
-}
-
 Test(cache_open, follows_no_symlink_to_an_inner_folder)
 {
 	cleanup_free char *blobs = below("blobs");
