@@ -134,6 +134,7 @@ static int registry_http_locked(struct session *s, const char *host,
 	struct registry_http_options o = {
 		.host = host,
 		.plain_http = s->settings->plain_http,
+		.token_realms = s->settings->token_realms,
 		.times = s->settings->times,
 	};
 	int r = http_locked(s, errp);

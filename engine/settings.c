@@ -18,6 +18,7 @@
 #define SYSTEM_FILE     "/etc/mops/config.yaml"
 #define CONCURRENCY_MAX 256
 #define FILE_ROOTS_MAX  64
+#define HOSTS_MAX       64
 
 /* Where the value of each setting came from; one per row of the table. */
 struct settings_origin {
@@ -195,6 +196,32 @@ static const char *set_folders(void *field, const struct value *v)
 	return NULL;
 }
 
+/* host or host:port, separated by ','. */
+static const char *set_hosts(void *field, const struct value *v)
+{
+	char ***list = field;
+	cleanup_strv char **fresh = NULL;
+	const char *p = v->text;
+
+	for (size_t n = 0;; n++) {
+		size_t len = strcspn(p, ",");
+		char *item = xstrndup(p, len);
+
+		strv_append(&fresh, item);
+		if (n == HOSTS_MAX)
+			return "has more than 64 hosts";
+		if (registry_flaw(item) || strchr(item, '/') ||
+		    strncmp(item, "oci:", 4) == 0)
+			return "is not a list of hosts: host[:port],…";
+		if (!p[len])
+			break;
+		p += len + 1;
+	}
+	strv_free(*list);
+	*list = steal_ptr(&fresh);
+	return NULL;
+}
+
 /* The table. Rows of both arrays belong together. */
 static const struct setting_info infos[] = {
 	{"registry", true, false,
@@ -226,6 +253,9 @@ static const struct setting_info infos[] = {
 	 "120s"},
 	{"file_roots", false, false,
 	 "folders below which file:// pointers may be opened", NULL},
+	{"token_realms", false, false,
+	 "token services on foreign sites that may see a registry's login",
+	 NULL},
 };
 
 static const struct {
@@ -248,6 +278,7 @@ static const struct {
 	{set_duration, offsetof(struct settings, times.stall_ms)},
 	{set_duration_or_hard, offsetof(struct settings, times.io_ms)},
 	{set_folders, offsetof(struct settings, file_roots)},
+	{set_hosts, offsetof(struct settings, token_realms)},
 };
 
 #define N_SETTINGS ARRAY_SIZE(infos)
@@ -331,9 +362,17 @@ static void load_defaults(struct settings *s)
 	set_origin(s, find("cache_dir"), "default", s->cache_dir);
 }
 
+/* Of a list's items; 0: it is no list. */
+static char separator_of(size_t i)
+{
+	if (fields[i].set == set_folders)
+		return ':';
+	return fields[i].set == set_hosts ? ',' : '\0';
+}
+
 /* A list in a file becomes what it is in a variable. */
 static int join_list(const struct yaml_doc *doc, const struct yaml_node *n,
-		     struct strbuf *out, struct error **errp)
+		     char separator, struct strbuf *out, struct error **errp)
 {
 	int r = yaml_need_sequence(doc, n, n->key, errp);
 
@@ -345,10 +384,13 @@ static int join_list(const struct yaml_doc *doc, const struct yaml_node *n,
 		r = yaml_need_text(doc, item, n->key, &text, errp);
 		if (r < 0)
 			return r;
-		if (strchr(text, ':'))
+		if (strchr(text, separator))
 			return yaml_error(doc, item, errp,
-					  "a folder's path has no ':' here");
-		strbuf_addf(out, "%s%s", out->len ? ":" : "", text);
+					  "an item of %s has no '%c' here",
+					  n->key, separator);
+		if (out->len)
+			strbuf_addc(out, separator);
+		strbuf_adds(out, text);
 	}
 	return 0;
 }
@@ -360,13 +402,15 @@ static int load_member(struct settings *s, const struct yaml_doc *doc,
 	struct value v = {.in_file = true, .home = home_folder()};
 	size_t i = find(n->key);
 	const char *flaw;
+	char separator;
 	int r;
 
 	if (i == N_SETTINGS || strchr(n->key, '-'))
 		return yaml_key_error(doc, n, errp, "unknown setting '%s'",
 				      n->key);
-	if (fields[i].set == set_folders && n->kind == NODE_SEQUENCE) {
-		r = join_list(doc, n, &joined, errp);
+	separator = separator_of(i);
+	if (separator && n->kind == NODE_SEQUENCE) {
+		r = join_list(doc, n, separator, &joined, errp);
 		v.text = strbuf_str(&joined);
 	} else {
 		r = yaml_need_text(doc, n, n->key, &v.text, errp);
@@ -502,6 +546,7 @@ void settings_release(struct settings *s)
 	free(s->cert_file);
 	free(s->key_file);
 	strv_free(s->file_roots);
+	strv_free(s->token_realms);
 	for (size_t i = 0; s->origins && i < N_SETTINGS; i++) {
 		free(s->origins[i].from);
 		free(s->origins[i].text);

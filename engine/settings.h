@@ -5,7 +5,7 @@
  *
  * A value that is wrong is -EINVAL and says where it came from, also when a
  * stronger source overrides it. An empty variable is not set. A list is
- * separated by ':' in a variable. Relative paths count from the working folder
+ * separated by ':' in a variable, one of hosts by ','. Relative paths count from the working folder
  * in a flag or variable and are refused in a file, where "~/" is the home.
  */
 #ifndef ENGINE_SETTINGS_H
@@ -31,7 +31,8 @@ struct settings {
 	char *ca_file, *cert_file, *key_file;
 	struct retry_times
 		times;     /* connect_timeout, stall_timeout, io_timeout */
-	char **file_roots; /* NULL-ended; no flag */
+	char **file_roots; /* NULL-ended; no flag; like: */
+	char **token_realms;
 	struct settings_origin *origins;
 };
 

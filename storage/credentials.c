@@ -23,6 +23,8 @@ void login_release(struct login *l)
 {
 	wipe_str(&l->user);
 	wipe_str(&l->secret);
+	wipe_str(&l->identity_token);
+	wipe_str(&l->registry_token);
 }
 
 struct credentials *credentials_new(void)
@@ -91,12 +93,24 @@ static int decode_auth(const char *s, struct login *ret)
 	return colon ? 1 : -EINVAL;
 }
 
+static char *take_token(const struct json *entry, const char *key)
+{
+	const char *s = json_str(json_get(entry, key));
+
+	return s && *s ? xstrdup(s) : NULL;
+}
+
+/* docker writes a user of its own beside a token; it is no login. */
 static int login_of_entry(const struct json *entry, struct login *ret)
 {
 	const char *auth = json_str(json_get(entry, "auth"));
 	const char *user = json_str(json_get(entry, "username"));
 	const char *secret = json_str(json_get(entry, "password"));
 
+	ret->registry_token = take_token(entry, "registrytoken");
+	ret->identity_token = take_token(entry, "identitytoken");
+	if (ret->registry_token || ret->identity_token)
+		return 1;
 	if (auth && *auth)
 		return decode_auth(auth, ret);
 	if (!user || !secret || !*user)

@@ -15,6 +15,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "base/secret.h"
 #include "storage/http_internal.h"
 
 #define DOWN_RING    (2u << 20)
@@ -59,8 +60,9 @@ void transfer_unref(struct transfer *t)
 	assert(!t->easy);
 	transfer_request_release(&t->rq);
 	http_headers_release(&t->head);
-	free(t->down.buf);
-	free(t->up.buf);
+	/* Token requests and their answers are small. */
+	wipe_free(t->down.buf, MIN(t->down.cap, (size_t)DOWN_SMALL));
+	wipe_free(t->up.buf, MIN(t->up.cap, (size_t)DOWN_SMALL));
 	free(t->message);
 	cond_destroy(&t->cond);
 	mutex_destroy(&t->lock);

@@ -84,8 +84,10 @@ static void free_registry(struct registry *r)
 
 	registry_http_targets_release(h);
 	map_release(&h->warned);
-	wipe_str(&h->authorization);
+	registry_http_auth_release(h);
+	strv_free(h->token_realms);
 	http_url_release(&h->origin);
+	cond_destroy(&h->grant_made);
 	mutex_destroy(&h->lock);
 	free(h->host);
 	free(h);
@@ -144,7 +146,10 @@ int registry_http_new(struct http_client *client,
 	h->credentials = o->credentials;
 	h->host = xstrdup(o->host);
 	h->origin = origin;
+	for (char *const *s = o->token_realms; s && *s; s++)
+		strv_append(&h->token_realms, xstrdup(*s));
 	mutex_init(&h->lock, LOCK_REGISTRY);
+	cond_init(&h->grant_made);
 	*ret = &h->registry;
 	return 0;
 }

@@ -14,6 +14,9 @@ struct registry_http_options {
 	bool tls;         /* not even for these */
 	struct retry_times times;
 	struct credentials *credentials; /* not owned; may be NULL: anonymous */
+	/* Hosts ("host" or "host:port") that may see the login although the
+	 * registry is on another site. NULL-ended or NULL. */
+	char *const *token_realms;
 };
 
 /* @client is not owned and outlives the registry. */

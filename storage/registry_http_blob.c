@@ -22,6 +22,7 @@
 struct blob_read {
 	struct sink sink; /* between the client and @out */
 	struct registry_http *h;
+	const char *repo;
 	const char *path;
 	struct sink *out;
 	uint64_t size; /* of the blob */
@@ -129,6 +130,7 @@ static enum attempt read_once(struct blob_read *b, const struct retry *retry,
 	cleanup_http_url struct http_url target = {0};
 	const char *headers[] = {NULL, NULL};
 	struct registry_call c = {
+		.repo = b->repo,
 		.headers = headers,
 		.sink = &b->sink,
 		.max_body = b->size,
@@ -255,6 +257,7 @@ int registry_http_read_blob(struct registry *r, const char *repo,
 	struct blob_read b = {
 		.sink = {.write = write_wanted},
 		.h = h,
+		.repo = repo,
 		.out = sink,
 		.size = size,
 		.pos = off,
@@ -307,15 +310,16 @@ static int note_size(void *ctx, const struct http_response *head,
 }
 
 /* Where HEAD is not allowed, the first byte tells as much. */
-static int has_by_get(struct registry_http *h, const char *path,
-		      const char *what, uint64_t *ret_size, const struct op *op,
-		      struct error **errp)
+static int has_by_get(struct registry_http *h, const char *repo,
+		      const char *path, const char *what, uint64_t *ret_size,
+		      const struct op *op, struct error **errp)
 {
 	static const char *const headers[] = {"Range: bytes=0-0", NULL};
 	struct http_response answer;
 	struct sink sink = {.write = refuse_bytes};
 	struct size_probe probe = {0};
 	const struct registry_call c = {
+		.repo = repo,
 		.path = path,
 		.headers = headers,
 		.sink = &sink,
@@ -347,11 +351,13 @@ static int has_by_get(struct registry_http *h, const char *path,
 	return r;
 }
 
-static int has_by_head(struct registry_http *h, const char *path,
-		       uint64_t *ret_size, struct http_response *answer,
-		       const struct op *op, struct error **errp)
+static int has_by_head(struct registry_http *h, const char *repo,
+		       const char *path, uint64_t *ret_size,
+		       struct http_response *answer, const struct op *op,
+		       struct error **errp)
 {
 	const struct registry_call c = {
+		.repo = repo,
 		.method = HTTP_HEAD,
 		.path = path,
 		.follow = true,
@@ -386,13 +392,13 @@ int registry_http_has_blob(struct registry *r, const char *repo,
 	path = registry_http_blob_path(repo, d);
 	what = xasprintf("blob '%s' of '%s/%s'", digest_to_str(d).str, h->host,
 			 repo);
-	rc = has_by_head(h, path, ret_size, &answer, op, errp);
+	rc = has_by_head(h, repo, path, ret_size, &answer, op, errp);
 	if (rc < 0)
 		return error_prefix(errp, rc, "%s", what);
 	if (rc == 0 && !(answer.status == 404 && !answer.redirected)) {
 		struct error *err = NULL;
 
-		rc = has_by_get(h, path, what, ret_size, op, &err);
+		rc = has_by_get(h, repo, path, what, ret_size, op, &err);
 		if (rc != -ENOENT)
 			return error_propagate(errp, &err, rc);
 		error_free(err);

@@ -64,22 +64,25 @@ static enum attempt ask(struct registry_http *h, const struct registry_call *c,
 	bool home = http_url_same_origin(url, &h->origin);
 	enum attempt a;
 
+	*ret = (struct http_response){.retry_after_ms = -1};
 	for (int round = 0;; round++) {
-		cleanup_secret char *auth =
-			home ? registry_http_authorization(h) : NULL;
-		int r;
+		cleanup_secret char *auth = NULL;
+		bool changed;
 
-		a = send_call(h, c, retry, auth, home, url, ret, op, errp);
+		a = ATTEMPT_OK;
+		if (home)
+			a = registry_http_authorization(h, c, retry, &auth, ret,
+							op, errp);
+		if (a == ATTEMPT_OK)
+			a = send_call(h, c, retry, auth, home, url, ret, op,
+				      errp);
 		if (a != ATTEMPT_OK || ret->status != 401 || !home ||
 		    ret->redirected || round == CHALLENGES_ANSWERED)
 			return a;
-		r = registry_http_authenticate(h, ret, auth, op, errp);
-		if (r == 0)
+		a = registry_http_authenticate(h, c, retry, auth, &changed, ret,
+					       op, errp);
+		if (a != ATTEMPT_OK || !changed)
 			return a;
-		if (r < 0) {
-			ret->code = r;
-			return ATTEMPT_LOCAL;
-		}
 		http_response_release(ret);
 	}
 }

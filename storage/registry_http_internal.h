@@ -21,17 +21,28 @@
 /* Answers whose body does not matter: sessions, confirmations. */
 #define SMALL_BODY_MAX 65536
 
+/* How a registry wants to be shown who we are. */
+struct auth_way {
+	enum { AUTH_UNKNOWN, AUTH_BASIC, AUTH_BEARER } scheme;
+	struct http_url realm; /* of AUTH_BEARER */
+	char *service;         /* likewise; may be NULL */
+};
+
 struct registry_http {
 	struct registry registry;
 	struct http_client *client;
 	struct retry_times times;
 	struct credentials *credentials;
+	char **token_realms;
 	char *host;             /* as the user named it */
 	struct http_url origin; /* path "/" */
 	atomic_int peer;        /* enum address_class of @origin, once known */
 
+	struct cond grant_made;
 	struct mutex lock;   /* LOCK_REGISTRY, all below */
-	char *authorization; /* NULL until the registry wanted one */
+	struct auth_way way; /* how the registry asks, once it did */
+	struct map grants;   /* registry_http_auth.c */
+	char *refresh_token; /* that its token service gave out, or NULL */
 	struct map targets;  /* registry_http_target.c */
 	struct map warned;   /* texts of warnings already logged */
 	size_t warned_bytes;
@@ -42,8 +53,14 @@ static inline struct registry_http *registry_http_of(struct registry *r)
 	return (struct registry_http *)r;
 }
 
+/* What a request does to a repository. */
+enum access { ACCESS_PULL, ACCESS_PUSH, ACCESS_DELETE };
+
 /* A request of ours. Exactly one of @path and @url is set. */
 struct registry_call {
+	const char *repo; /* NULL: of the registry as a whole */
+	enum access access;
+	const char *from; /* another repository, read from; or NULL */
 	enum http_method method;
 	const char *path;           /* "/v2/…", query included */
 	const struct http_url *url; /* where an answer sent us */
@@ -71,17 +88,45 @@ enum attempt registry_http_once(struct registry_http *h,
 int registry_http_call(struct registry_http *h, const struct registry_call *c,
 		       struct http_response *ret, const struct op *op,
 		       struct error **errp);
-/* registry_http_auth.c */
+/* registry_http_auth.c. Both end with an attempt as http_request() does;
+ * code and retry_after_ms of a failure go to @answer. */
 
-/* A copy of what to send, heap, or NULL. Wipe it. */
-char *registry_http_authorization(struct registry_http *h);
-/*
- * After a 401: 1 try again, something changed; 0 there is nothing else to
- * show; or -errno. @used is what was sent, or NULL.
- */
-int registry_http_authenticate(struct registry_http *h,
-			       const struct http_response *r, const char *used,
-			       const struct op *op, struct error **errp);
+/* Before a request: *@ret is what to show, heap (wipe it), or left alone. */
+enum attempt registry_http_authorization(struct registry_http *h,
+					 const struct registry_call *c,
+					 const struct retry *retry, char **ret,
+					 struct http_response *answer,
+					 const struct op *op,
+					 struct error **errp);
+/* After the 401 @answer to a request that showed @used (or NULL):
+ * *@ret_changed says that there is something else to show. */
+enum attempt registry_http_authenticate(
+	struct registry_http *h, const struct registry_call *c,
+	const struct retry *retry, const char *used, bool *ret_changed,
+	struct http_response *answer, const struct op *op, struct error **errp);
+void registry_http_auth_release(struct registry_http *h);
+/* "Basic …", heap; wipe it. */
+char *basic_authorization(const char *user, const char *secret);
+
+/* registry_http_token.c */
+
+void auth_way_copy(const struct auth_way *from, struct auth_way *to);
+void auth_way_release(struct auth_way *w);
+#define cleanup_auth_way __attribute__((cleanup(auth_way_release)))
+/* The best way that @cs offers: a token rather than a login. AUTH_UNKNOWN:
+ * none that we know. */
+struct challenges;
+enum attempt auth_way_choose(const struct registry_http *h,
+			     const struct challenges *cs, struct auth_way *ret,
+			     struct error **errp);
+/* Ask the token service: *@ret is "Bearer …", heap (wipe it). */
+enum attempt registry_http_token(struct registry_http *h,
+				 const struct auth_way *way,
+				 char *const *scopes, const struct login *login,
+				 const struct retry *retry, char **ret,
+				 int64_t *ret_life_ms,
+				 struct http_response *answer,
+				 const struct op *op, struct error **errp);
 
 /* registry_http_error.c */
 
@@ -172,13 +217,16 @@ int registry_http_note_referrer(struct registry_http *h, const char *repo,
 				const struct op *op, struct error **errp);
 
 /*
- * registry_http_pages.c: GET @path and the pages that it links to. @page gets
+ * registry_http_pages.c: GET @path of @repo (or NULL) and the pages that it
+ * links to. @page gets
  * each document. *@ret_status, if not NULL, is the first page's status when it
  * was no success (-errno is returned then).
  */
-int registry_http_pages(
-	struct registry_http *h, const char *path, const char *what,
-	int (*page)(void *ctx, const struct json *doc, struct error **errp),
-	void *ctx, long *ret_status, const struct op *op, struct error **errp);
+int registry_http_pages(struct registry_http *h, const char *repo,
+			const char *path, const char *what,
+			int (*page)(void *ctx, const struct json *doc,
+				    struct error **errp),
+			void *ctx, long *ret_status, const struct op *op,
+			struct error **errp);
 
 #endif

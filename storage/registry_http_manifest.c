@@ -31,6 +31,7 @@ static int ask(struct registry_http *h, enum http_method method,
 	cleanup_free char *what =
 		xasprintf("manifest '%s' of '%s/%s'", ref, h->host, repo);
 	const struct registry_call c = {
+		.repo = repo,
 		.method = method,
 		.path = path,
 		.headers = headers,
@@ -254,6 +255,8 @@ int registry_http_store_manifest(struct registry_http *h, const char *repo,
 		xasprintf("manifest '%s' of '%s/%s'", ref, h->host, repo);
 	struct feed_mem feed;
 	const struct registry_call c = {
+		.repo = repo,
+		.access = ACCESS_PUSH,
 		.method = HTTP_PUT,
 		.path = path,
 		.content_type = media_type,
@@ -329,6 +332,8 @@ int registry_http_remove(struct registry *r, const char *repo, const char *tag,
 	cleanup_free char *path = NULL;
 	cleanup_free char *what = NULL;
 	struct registry_call c = {
+		.repo = repo,
+		.access = ACCESS_DELETE,
 		.method = HTTP_DELETE,
 		.max_body = SMALL_BODY_MAX,
 	};

@@ -30,8 +30,8 @@ static int next_page(struct registry_http *h, const struct http_response *r,
 	return 1;
 }
 
-static int one_page(struct registry_http *h, const struct http_url *url,
-		    struct http_response *answer,
+static int one_page(struct registry_http *h, const char *repo,
+		    const struct http_url *url, struct http_response *answer,
 		    int (*page)(void *ctx, const struct json *doc,
 				struct error **errp),
 		    void *ctx, const struct op *op, struct error **errp)
@@ -42,6 +42,7 @@ static int one_page(struct registry_http *h, const struct http_url *url,
 		NULL};
 	cleanup_json struct json *doc = NULL;
 	const struct registry_call c = {
+		.repo = repo,
 		.url = url,
 		.headers = headers,
 		.max_body = PAGE_BODY_MAX,
@@ -58,10 +59,12 @@ static int one_page(struct registry_http *h, const struct http_url *url,
 	return r < 0 ? r : page(ctx, doc, errp);
 }
 
-int registry_http_pages(
-	struct registry_http *h, const char *path, const char *what,
-	int (*page)(void *ctx, const struct json *doc, struct error **errp),
-	void *ctx, long *ret_status, const struct op *op, struct error **errp)
+int registry_http_pages(struct registry_http *h, const char *repo,
+			const char *path, const char *what,
+			int (*page)(void *ctx, const struct json *doc,
+				    struct error **errp),
+			void *ctx, long *ret_status, const struct op *op,
+			struct error **errp)
 {
 	cleanup_http_url struct http_url url = {0};
 	const char *query = strchr(path, '?');
@@ -78,7 +81,7 @@ int registry_http_pages(
 		if (n == PAGES_MAX)
 			return error_set(errp, EPROTO, "%s: pages without end",
 					 what);
-		r = one_page(h, &url, &answer, page, ctx, op, errp);
+		r = one_page(h, repo, &url, &answer, page, ctx, op, errp);
 		if (n == 0 && r < 0 && ret_status)
 			*ret_status = answer.status;
 		if (r == 0)
@@ -129,8 +132,8 @@ int registry_http_list_tags(struct registry *r, const char *repo, char ***ret,
 		return rc;
 	path = xasprintf("/v2/%s/tags/list?n=1000", repo);
 	what = xasprintf("tags of '%s/%s'", h->host, repo);
-	rc = registry_http_pages(h, path, what, tags_page, &tags, NULL, op,
-				 errp);
+	rc = registry_http_pages(h, repo, path, what, tags_page, &tags, NULL,
+				 op, errp);
 	if (rc == -ENOENT)
 		return error_kind(errp, rc, ERROR_NOT_FOUND);
 	return rc < 0 ? rc : hand_over(&tags, ret);
@@ -143,7 +146,7 @@ int registry_http_list_repos(struct registry *r, char ***ret,
 	cleanup_strv char **repos = NULL;
 	cleanup_error struct error *err = NULL;
 	long status = 0;
-	int rc = registry_http_pages(h, "/v2/_catalog?n=1000", "catalog",
+	int rc = registry_http_pages(h, NULL, "/v2/_catalog?n=1000", "catalog",
 				     repos_page, &repos, &status, op, &err);
 
 	if (rc < 0 && (status == 404 || status == 401 || status == 403))

@@ -73,6 +73,8 @@ static enum attempt open_session(struct upload *u, const struct retry *retry,
 	cleanup_free char *path = xasprintf("/v2/%s/blobs/uploads/", u->repo);
 	cleanup_http_url struct http_url asked = {0};
 	const struct registry_call c = {
+		.repo = u->repo,
+		.access = ACCESS_PUSH,
 		.method = HTTP_POST,
 		.path = path,
 		.max_body = SMALL_BODY_MAX,
@@ -95,6 +97,8 @@ static enum attempt send_bytes(struct upload *u, const struct retry *retry,
 			       const struct op *op, struct error **errp)
 {
 	const struct registry_call c = {
+		.repo = u->repo,
+		.access = ACCESS_PUSH,
 		.method = HTTP_PUT,
 		.url = location,
 		.content_type = "application/octet-stream",
@@ -111,13 +115,15 @@ static enum attempt send_bytes(struct upload *u, const struct retry *retry,
 }
 
 /* DELETE of a session; whether that works is the registry's affair. */
-static void close_session(struct registry_http *h,
+static void close_session(struct registry_http *h, const char *repo,
 			  const struct http_url *location, const struct op *op)
 {
 	cleanup_http_response struct http_response answer = {.retry_after_ms =
 								     -1};
 	struct op brief = op ? *op : (struct op)OP_INIT;
 	const struct registry_call c = {
+		.repo = repo,
+		.access = ACCESS_PUSH,
 		.method = HTTP_DELETE,
 		.url = location,
 		.max_body = SMALL_BODY_MAX,
@@ -149,7 +155,7 @@ static enum attempt upload_once(struct upload *u, const struct retry *retry,
 	http_url_copy(&location, &session);
 	a = send_bytes(u, retry, &location, answer, op, errp);
 	if (is_ours(a))
-		close_session(u->h, &session, op);
+		close_session(u->h, u->repo, &session, op);
 	return a;
 }
 
@@ -215,6 +221,9 @@ int registry_http_mount_blob(struct registry *r, const char *repo,
 	cleanup_free char *path = NULL;
 	cleanup_strbuf struct strbuf from = STRBUF_INIT;
 	struct registry_call c = {
+		.repo = repo,
+		.access = ACCESS_PUSH,
+		.from = from_repo,
 		.method = HTTP_POST,
 		.max_body = SMALL_BODY_MAX,
 	};
@@ -237,7 +246,7 @@ int registry_http_mount_blob(struct registry *r, const char *repo,
 	url_at(h, path, &asked);
 	if (answer.status == 202 &&
 	    registry_http_location(&asked, &answer, &session, NULL) == 0)
-		close_session(h, &session, op);
+		close_session(h, repo, &session, op);
 	/* A registry that knows no mounts, or not for us: upload instead. */
 	return 0;
 }

@@ -157,8 +157,8 @@ int registry_http_referrers(struct registry *r, const char *repo,
 	}
 	what = xasprintf("referrers of '%s/%s@%s'", h->host, repo,
 			 digest_to_str(subject).str);
-	rc = registry_http_pages(h, strbuf_str(&path), what, check_index, &f,
-				 &status, op, &err);
+	rc = registry_http_pages(h, repo, strbuf_str(&path), what, check_index,
+				 &f, &status, op, &err);
 	if (rc < 0 && has_no_api(rc, status)) {
 		error_free(steal_ptr(&err));
 		rc = from_fallback(h, repo, subject, &f, op, &err);

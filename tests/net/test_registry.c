@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
@@ -457,17 +458,18 @@ static void test_removal(void)
 	       -EOPNOTSUPP, "a tag is not, here");
 }
 
-static struct registry *open_as(const char *auth)
+/* @entry: the members of the host's entry in the config file; "": anonymous. */
+static struct registry *open_with(const char *entry)
 {
 	cleanup_free char *host =
 		xasprintf("127.0.0.1:%s", server_value(&server, "a"));
 	cleanup_free char *path = xasprintf("%s/config.json", config_dir);
 	cleanup_free char *text =
-		xasprintf("{\"auths\":{\"%s\":{\"auth\":\"%s\"}}}", host, auth);
+		xasprintf("{\"auths\":{\"%s\":{%s}}}", host, entry);
 	const struct registry_http_options o = {
 		.host = host,
 		.times = quick,
-		.credentials = *auth ? credentials : NULL,
+		.credentials = *entry ? credentials : NULL,
 	};
 	struct registry *r = NULL;
 
@@ -476,6 +478,13 @@ static struct registry *open_as(const char *auth)
 	    registry_http_new(client, &o, &r, NULL) < 0)
 		abort();
 	return r;
+}
+
+static struct registry *open_as(const char *auth)
+{
+	cleanup_free char *entry = xasprintf("\"auth\":\"%s\"", auth);
+
+	return open_with(*auth ? entry : "");
 }
 
 static int resolve_as(const char *auth, const char *repo, struct error **errp)
@@ -508,7 +517,7 @@ static void test_auth(void)
 	       "nor the wrong one");
 	ok(seen_of("auth=Basic") <= 2, "who does not insist");
 	ok(wrong && !strstr(wrong->message, bad), "no secret in the message");
-	is_int(resolve_as(good, "auth-bearer", NULL), -EACCES,
+	is_int(resolve_as(good, "auth-unknown", NULL), -EACCES,
 	       "a scheme that we do not know is not answered");
 	is_int(resolve_as(good, "auth-broken", NULL), 0,
 	       "a broken challenge is looked up at the base");
@@ -535,6 +544,154 @@ static void test_auth(void)
 		ok(strncmp(strstr(p, "auth="), "auth=None", 9) == 0,
 		   "at the foreign host");
 	free(s.buf);
+}
+
+/* base64 of alice:won:der */
+#define GOOD "\"auth\":\"YWxpY2U6d29uOmRlcg==\""
+#define BAD  "\"auth\":\"YWxpY2U6d3Jvbmc=\""
+
+static int resolve_with(const char *entry, const char *repo,
+			struct error **errp)
+{
+	cleanup_registry struct registry *r = open_with(entry);
+	struct digest d;
+
+	return r->ops->resolve(r, repo, "v1", &d, NULL, errp);
+}
+
+static void token_works(const char *entry, const char *repo)
+{
+	cleanup_error struct error *err = NULL;
+	int r = resolve_with(entry, repo, &err);
+
+	if (!ok(r == 0, "'%s': a token is got and shown", repo))
+		printf("# %d %s\n", r, err ? err->message : "");
+}
+
+static void token_fails(const char *entry, const char *repo, int code,
+			const char *hint)
+{
+	cleanup_error struct error *err = NULL;
+	int r = resolve_with(entry, repo, &err);
+
+	if (!ok(r == code && (!hint || (err->hint && strstr(err->hint, hint))),
+		"'%s': no token, %s", repo, strerror(-code)))
+		printf("# %d %s (%s)\n", r, err ? err->message : "",
+		       err && err->hint ? err->hint : "");
+	ok(!err || !strstr(err->message, "won:der"),
+	   "no secret in its message");
+}
+
+static void test_token_requests(void)
+{
+	forget();
+	token_works(GOOD, "tok-basic/some/repo");
+	cleanup_free char *log = seen();
+
+	ok(strstr(log,
+		  "GET /token/tok-basic?x=1&service=odd%2C%20service&scope="
+		  "repository%3Atok-basic%2Fsome%2Frepo%3Apull&account="
+		  "alice auth=Basic"),
+	   "by a request as the protocol has it");
+	token_works(GOOD, "tok-post");
+	token_works("\"identitytoken\":\"identity+/=1\"", "tok-identity");
+	token_works("", "tok-anon");
+	token_works(GOOD, "tok-busy");
+	token_works(GOOD, "tok-scope");
+	token_fails(BAD, "tok-basic", -EACCES, "--anonymous");
+	token_fails("", "tok-basic", -EACCES, "mops login 127.0.0.1");
+	token_fails("\"registrytoken\":\"ready\"", "tok-basic", -EACCES, NULL);
+	token_fails(GOOD, "tok-html", -EPROTO, NULL);
+	token_fails(GOOD, "tok-inject", -EPROTO, NULL);
+	token_fails(GOOD, "tok-huge", -EFBIG, NULL);
+	token_fails(GOOD, "tok-http", -EPROTO, NULL);
+	token_fails(GOOD, "tok-realmless", -EPROTO, NULL);
+	forget();
+	token_fails(GOOD, "tok-moved", -EPROTO, NULL);
+	is_int(seen_of("b GET"), 0,
+	       "a service that sends us on is not followed");
+}
+
+static int read_some(struct registry *r, const char *repo)
+{
+	struct sink_mem s;
+	int rc;
+
+	sink_mem_init(&s, SIZE);
+	rc = r->ops->read_blob(r, repo, &blob_digest, SIZE, 10, 1000, &s.sink,
+			       NULL, NULL);
+	if (rc == 0 && memcmp(s.buf, blob + 10, 1000) != 0)
+		rc = -EBADMSG;
+	free(s.buf);
+	return rc;
+}
+
+static void test_token_lives(void)
+{
+	cleanup_registry struct registry *r = open_with(GOOD);
+	int64_t end;
+	int failed = 0, reads = 0;
+
+	forget();
+	for (int i = 0; i < 10; i++)
+		failed += read_some(r, "tok-basic") != 0;
+	is_int(failed, 0, "reads go on");
+	is_int(seen_of("/token/"), 1, "with one token");
+	for (int i = 0; i < 7; i++)
+		failed += read_some(r, "tok-lying") != 0;
+	is_int(failed, 0, "a token that ends early is replaced");
+	/* the first one by the service that the other repository named */
+	is_int(seen_of("/token/"), 5, "each time");
+	end = time_deadline_ms(2500);
+	for (; time_mono_ns() < end; reads++)
+		failed += read_some(r, "tok-short") != 0;
+	is_int(failed, 0, "a short life of tokens is no trouble");
+	cleanup_free char *log = seen();
+	unsigned asked = count_in(log, "/token/");
+
+	ok(reads > 20 && asked >= 3 && asked <= 5,
+	   "%d reads, %u tokens in 2.5 s", reads, asked);
+	is_int(count_in(log, "auth=None range=bytes"), 0,
+	       "renewed before they end");
+	for (int i = 0; i < 3; i++)
+		failed += read_some(r, "tok-renewing") != 0;
+	forget();
+	failed += read_some(r, "tok-renewing/other") != 0;
+	is_int(failed, 0, "a service's own refresh token");
+	is_int(seen_of("POST /token/"), 1, "is used for the next");
+}
+
+struct flight {
+	struct registry *r;
+	int code;
+};
+
+static void *fly(void *arg)
+{
+	struct flight *f = arg;
+
+	f->code = read_some(f->r, "tok-flight");
+	return NULL;
+}
+
+static void test_token_flight(void)
+{
+	cleanup_registry struct registry *r = open_with(GOOD);
+	struct flight f[8];
+	pthread_t t[8];
+	int failed = 0;
+
+	forget();
+	for (int i = 0; i < 8; i++) {
+		f[i] = (struct flight){.r = r};
+		pthread_create(&t[i], NULL, fly, &f[i]);
+	}
+	for (int i = 0; i < 8; i++) {
+		pthread_join(t[i], NULL);
+		failed += f[i].code != 0;
+	}
+	is_int(failed, 0, "eight threads read");
+	is_int(seen_of("/token/"), 1, "one of them gets the token for all");
 }
 
 static void test_hosts(void)
@@ -584,6 +741,9 @@ int main(void)
 	test_referrers();
 	test_removal();
 	test_auth();
+	test_token_requests();
+	test_token_lives();
+	test_token_flight();
 	test_hosts();
 
 	registry_free(reg);

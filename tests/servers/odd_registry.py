@@ -26,6 +26,7 @@ BLOB = b"".join(hashlib.sha256(b"%d" % i).digest()
 OCI = "application/vnd.oci.image."
 TYPE, INDEX = OCI + "manifest.v1+json", OCI + "index.v1+json"
 LOG, COUNTS, STORED, LOCK = [], {}, {}, threading.Lock()
+TOKENS = {}
 PORTS = {}
 
 
@@ -87,6 +88,8 @@ class Handler(BaseHTTPRequestHandler):
         parts = u.path.split("/")[2:]
         if self.origin == "b":
             return self.foreign(u.path)
+        if u.path.startswith("/token/"):
+            return self.token(u.path[7:])
         if u.path == "/elsewhere":
             return self.answer(200, b"<html>", Content_Type="text/html")
         if parts == [""]:
@@ -153,16 +156,92 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, b"{}")
         return self.answer(401, b"", WWW_Authenticate='Basic realm="base"')
 
+    def service(self):
+        """The challenge of a repository whose tokens odd things happen to."""
+        if self.odd == "tok-http":
+            return 'Bearer realm="http://192.0.2.1/token",service="s"'
+        if self.odd == "tok-realmless":
+            return 'Bearer service="s"'
+        extra = " extra:thing:do" if self.odd == "tok-scope" else ""
+        return ('Bearer realm="http://127.0.0.1:%d/token/%s?x=1",service='
+                '"odd, service",scope="repository:%s:pull%s"' %
+                (PORTS["a"], self.odd, self.repo, extra))
+
+    def token_accepted(self):
+        said = (self.headers.get("Authorization") or "").split(" ")
+        with LOCK:
+            t = TOKENS.get(said[-1]) if said[0] == "Bearer" else None
+            if not t or time.monotonic() > t["end"] or \
+                    t["kind"] != self.odd:
+                return False
+            t["uses"] += 1
+            if self.odd == "tok-lying" and t["uses"] > 2:
+                return False
+            if self.odd == "tok-scope" and "extra:thing:do" not in t["scopes"]:
+                return False
+            return any(s.startswith("repository:%s:" % self.repo)
+                       for s in t["scopes"])
+
+    def token(self, kind):
+        form = {}
+        if self.command == "POST":
+            form = urllib.parse.parse_qs(self.take_body().decode())
+        else:
+            form = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        basic = "Basic " + base64.b64encode(b"alice:won:der").decode()
+        known = self.headers.get("Authorization") == basic
+        if self.command == "POST":
+            grant = form.get("grant_type", [""])[0]
+            known = (grant == "password" and form["username"] == ["alice"] and
+                     form["password"] == ["won:der"]) or \
+                (grant == "refresh_token" and
+                 form["refresh_token"][0].startswith("identity+/="))
+            form["scope"] = form.get("scope", [""])[0].split(" ")
+        self.repo = "/token"
+        if kind == "tok-post" and self.command == "GET":
+            return self.answer(405)
+        if kind == "tok-busy" and self.first_time():
+            return self.error(503, "UNAVAILABLE")
+        if kind == "tok-html":
+            return self.answer(200, b"<html>")
+        if kind == "tok-inject":
+            return self.answer(200, b'{"token":"a\\r\\nX-Injected: yes"}')
+        if kind == "tok-huge":
+            return self.answer(200, b'{"token":"%s"}' % (b"x" * 70000))
+        if kind == "tok-moved":
+            return self.answer(302, b"", Location="http://127.0.0.1:%d/t" %
+                               PORTS["b"])
+        if not known and kind != "tok-anon" or \
+                form.get("service") != ["odd, service"]:
+            return self.error(401, "UNAUTHORIZED")
+        if kind == "tok-flight":
+            time.sleep(0.3)
+        life = 1 if kind == "tok-short" else 300
+        with LOCK:
+            name = "canary-%d" % len(TOKENS)
+            TOKENS[name] = {"kind": kind, "scopes": form["scope"], "uses": 0,
+                            "end": time.monotonic() + life}
+        said = {"access_token" if kind == "tok-post" else "token": name,
+                "expires_in": life}
+        if kind == "tok-renewing":
+            said["refresh_token"] = "identity+/=2"
+        return self.answer(200, json.dumps(said).encode())
+
     def authorized(self):
+        if self.odd.startswith("tok-"):
+            if self.token_accepted():
+                return True
+            self.answer(401, b"", WWW_Authenticate=self.service())
+            return False
         want = "Basic " + base64.b64encode(b"alice:won:der").decode()
         if not self.odd.startswith("auth-") or \
                 self.headers.get("Authorization") == want:
             return True
         challenge = {
             "auth-basic": 'Basic realm="r"',
-            "auth-many": ["Negotiate", 'Bearer realm="http://127.0.0.1:1/t"'
+            "auth-many": ["Negotiate", 'Bearer realm="no URL"'
                           ',service="a, Basic", Basic realm="x"'],
-            "auth-bearer": 'Bearer realm="http://127.0.0.1:1/t"',
+            "auth-unknown": 'Digest realm="http://127.0.0.1:1/t"',
             "auth-broken": 'Basic realm="',
         }.get(self.odd)
         headers = {"WWW_Authenticate": challenge} if challenge else {}

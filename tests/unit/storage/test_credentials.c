@@ -105,7 +105,6 @@ Test(credentials, are_none_where_the_file_has_none)
 	expect_none("{\"auths\":null}", "h");
 	expect_none("{\"auths\":{\"h\":{}}}", "h");
 	expect_none("{\"auths\":{\"h\":{\"auth\":\"\"}}}", "h");
-	expect_none("{\"auths\":{\"h\":{\"identitytoken\":\"x\"}}}", "h");
 	expect_none("{\"credsStore\":\"x\"}", "h");
 }
 
@@ -130,6 +129,21 @@ Test(credentials, may_be_spelled_out)
 	cr_expect(eq(int, look_up("h", &l), 1));
 	cr_expect(eq(str, l.user, "bob"));
 	cr_expect(eq(str, l.secret, "b:"));
+}
+
+Test(credentials, may_be_tokens)
+{
+	cleanup_login struct login identity = {0}, ready = {0};
+
+	/* docker writes a user that means nothing beside the token */
+	write_config("{\"auths\":{\"h\":{\"auth\":\"PHRva2VuPjo=\","
+		     "\"identitytoken\":\"x\"},"
+		     "\"g\":{\"registrytoken\":\"y\"}}}");
+	cr_expect(eq(int, look_up("h", &identity), 1));
+	cr_expect(eq(str, identity.identity_token, "x"));
+	cr_expect(eq(ptr, identity.user, NULL));
+	cr_expect(eq(int, look_up("g", &ready), 1));
+	cr_expect(eq(str, ready.registry_token, "y"));
 }
 
 Test(credentials, an_exact_key_wins_over_a_url)
