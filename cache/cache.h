@@ -85,6 +85,11 @@ int cache_ref_put(struct cache *c, const char *key, const struct digest *d,
 		  struct error **errp);
 int cache_ref_get(struct cache *c, const char *key, struct digest *ret,
 		  struct error **errp);
+/* All of them, in no order; what fn returns, when not 0, ends it. */
+int cache_ref_each(struct cache *c,
+		   int (*fn)(void *ctx, const char *key,
+			     const struct digest *d),
+		   void *ctx, struct error **errp);
 
 /*
  * bundles/<manifest hex>/: the manifest, the root, `used`, and
@@ -109,8 +114,8 @@ int cache_layer_build(struct cache *c, const struct digest *layer_tree,
 		      void *ctx, struct error **errp);
 
 /*
- * A lease: held by a mount, freed by the kernel when the process ends. Names a
- * manifest; @content: its blobs too are not to be removed.
+ * A lease: held by a mount or a command, freed by the kernel when the process
+ * ends. Names a manifest; @content: its blobs too are not to be removed.
  */
 struct lease;
 int lease_take(struct cache *c, const struct digest *manifest, bool content,

@@ -14,6 +14,7 @@
 
 /* A partial that was written to so recently has a writer. */
 #define PARTIAL_AGE_S 3600
+#define TICK_NS       (20 * NS_PER_MS)
 
 /* Something that may go. */
 struct candidate {
@@ -120,15 +121,24 @@ static struct timespec leases_changed(struct cache *c)
 	return st.st_mtim;
 }
 
-/* A mount may have begun since we looked. */
+/* Stamps come from a clock that ticks: two changes may have one stamp. */
+static bool just_now(const struct timespec *t)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return ns_of(&now) - ns_of(t) < TICK_NS;
+}
+
+/* A mount or a command may have begun since we looked. */
 static int still_unneeded(struct gc *g, const struct digest *d,
 			  struct error **errp)
 {
-	struct timespec now = leases_changed(g->c);
+	struct timespec changed = leases_changed(g->c);
 	int r;
 
-	if (ns_of(&now) != ns_of(&g->marked)) {
-		g->marked = now;
+	if (ns_of(&changed) != ns_of(&g->marked) || just_now(&changed)) {
+		g->marked = changed;
 		r = gc_mark(g->c, g->opt, &g->needed, errp);
 		if (r < 0)
 			return r;
@@ -181,9 +191,12 @@ static int remove_partial(struct gc *g, const struct candidate *cand)
 static int remove_one(struct gc *g, const struct candidate *cand,
 		      struct error **errp)
 {
-	int r = 1;
+	int r;
 
-	if (!g->opt->dry_run)
+	if (op_cancelled(g->opt->op))
+		return error_set(errp, ECANCELED, "cancelled");
+	r = still_unneeded(g, &cand->digest, errp);
+	if (r > 0 && !g->opt->dry_run)
 		r = cand->partial ? remove_partial(g, cand)
 				  : remove_blob(g, cand, errp);
 	if (r <= 0)

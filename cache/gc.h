@@ -1,8 +1,8 @@
 /*
  * Making room, and saying what must stay.
  *
- * Kept: what a running mount leases, what is pinned, partials that are being
- * written, and blobs that a mount passes through just now. Everything else can
+ * Kept: what a running mount or command leases, what is pinned, partials that
+ * are being written, and blobs that a mount passes through just now. Everything else can
  * be fetched again; the least recently used goes first, layers' folders before
  * all. What is removed is moved to trash/, the leases are looked at once more,
  * then it is deleted; readers that have it open go on.
@@ -23,6 +23,7 @@ struct gc_options {
 	uint64_t max_bytes; /* of blobs and partials; UINT64_MAX: no limit */
 	uint64_t min_free;  /* to be left free on the file system; 0: any */
 	bool dry_run;
+	const struct op *op; /* NULL: cannot be cancelled */
 	/*
 	 * Add all that @manifest needs: root and trees, with @content its blobs
 	 * too. The manifest, its root and layer trees, as far as

@@ -15,10 +15,6 @@ void digest_set_release(struct digest_set *s);
 int gc_mark(struct cache *c, const struct gc_options *opt,
 	    struct digest_set *needed, struct error **errp);
 
-/* The names in @dirfd but "." and "..". */
-int dir_each(int dirfd, int (*fn)(void *ctx, int dirfd, const char *name),
-	     void *ctx);
-
 /* Files of tmp/, trash/, quarantine/ and uploads/ that nobody misses. */
 uint64_t gc_leftovers(struct cache *c, bool dry_run);
 /* bundles/ without a manifest, and layers/ that are not needed. */

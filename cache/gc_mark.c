@@ -1,6 +1,5 @@
 #include "cache/gc_internal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -29,25 +28,6 @@ void digest_set_release(struct digest_set *s)
 {
 	map_release(&s->digests);
 	s->everything = false;
-}
-
-int dir_each(int dirfd, int (*fn)(void *ctx, int dirfd, const char *name),
-	     void *ctx)
-{
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	int r = 0;
-
-	if (!d) {
-		r = -errno;
-		closep(&fd);
-		return r;
-	}
-	while (r == 0 && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			r = fn(ctx, dirfd, e->d_name);
-	return r;
 }
 
 struct mark {

@@ -207,11 +207,16 @@ typedef int room_walk_fn(void *ctx, const char *name, const char *base,
 			 const struct stat *st);
 int room_walk(struct cache *c, enum cache_room room, room_walk_fn *fn,
 	      void *ctx);
+/* The names in @dirfd but "." and "..". */
+int dir_each(int dirfd, int (*fn)(void *ctx, int dirfd, const char *name),
+	     void *ctx);
 
 /*
  * Parsers of what other processes left behind, for the fuzz targets too.
  */
-int ref_parse(const void *buf, size_t n, const char *key, struct digest *ret);
+/* *@ret_key leads into @buf and has no NUL in it. */
+int ref_parse(const void *buf, size_t n, struct digest *ret,
+	      const char **ret_key, size_t *ret_len);
 int lease_parse(const void *buf, size_t n, struct digest *ret_manifest,
 		bool *ret_content);
 /* Fills @ret, which is empty, with pointers to be free()d; they point into

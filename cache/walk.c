@@ -57,3 +57,16 @@ int room_walk(struct cache *c, enum cache_room room, room_walk_fn *fn,
 			r = walk_shard(c->room[room], e->d_name, fn, ctx);
 	return r;
 }
+
+int dir_each(int dirfd, int (*fn)(void *ctx, int dirfd, const char *name),
+	     void *ctx)
+{
+	cleanup_dir DIR *d = NULL;
+	struct dirent *e;
+	int r = walk_dir(dirfd, ".", &d);
+
+	while (r == 0 && d && (e = readdir(d)))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			r = fn(ctx, dirfd, e->d_name);
+	return r;
+}

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "cache/gc.h"
 #include "cli/materialize.h"
 #include "cli/output.h"
 #include "cli/run.h"
@@ -11,6 +12,7 @@ const struct arg_option options_pull[] = {
 	{"path", 0, "GLOB", false, "only files that match"},
 	{"dest", 0, "DIR", false, "write the files into a folder, too"},
 	{"overwrite", 0, NULL, false, "with --dest: replace what differs"},
+	{"pin", 0, NULL, false, "gc keeps the bundle until it is unpinned"},
 	{0},
 };
 
@@ -52,6 +54,15 @@ static int pull_only(struct run *run, struct role_view *v, struct error **errp)
 	return 0;
 }
 
+/* Before the bytes come: a collection meanwhile sees the pin, too. */
+static int pin(struct run *run, const struct bundle *b, struct error **errp)
+{
+	struct cache *c;
+	int r = session_cache(run->session, &c, errp);
+
+	return r < 0 ? r : cache_pin(c, &b->digest, true, errp);
+}
+
 int verb_pull(struct cli *cli, struct error **errp)
 {
 	cleanup_run struct run run = {0};
@@ -66,6 +77,8 @@ int verb_pull(struct cli *cli, struct error **errp)
 
 	if (r == 0)
 		r = run_role(&run, cli->args[0], &b, &v, errp);
+	if (r == 0 && cli_has(cli, "pin"))
+		r = pin(&run, b, errp);
 	if (r < 0)
 		return r;
 	return o.dest ? run_materialize(&run, v, &o, errp)

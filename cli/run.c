@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/escape.h"
+#include "base/log.h"
 #include "cli/external.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
@@ -35,9 +36,17 @@ int run_bundle(struct run *r, const char *text, struct bundle **ret,
 	       struct error **errp)
 {
 	cleanup_reference struct reference ref = {0};
+	cleanup_error struct error *err = NULL;
 	int rc = run_reference(r, text, &ref, errp);
 
-	return rc < 0 ? rc : bundle_open(r->session, &ref, &r->op, ret, errp);
+	if (rc == 0)
+		rc = bundle_open(r->session, &ref, &r->op, ret, errp);
+	if (rc < 0)
+		return rc;
+	/* On a full disk, or one that is read alone, it is done without. */
+	if (bundle_keep_content(*ret, &err) < 0)
+		log_debug("%s", err->message);
+	return 0;
 }
 
 int run_role(struct run *r, const char *text, struct bundle **ret_bundle,

@@ -28,6 +28,7 @@ void run_end(struct run *r);
 /* The reference of an argument, below the default registry. */
 int run_reference(struct run *r, const char *text, struct reference *ret,
 		  struct error **errp);
+/* gc leaves its content alone while it is open. */
 int run_bundle(struct run *r, const char *text, struct bundle **ret,
 	       struct error **errp);
 /* The bundle and its chosen role's tree. @ret_bundle outlives @ret_view. */

@@ -6,8 +6,9 @@
 
 extern const struct arg_option options_init[], options_plan[], options_push[],
 	options_pull[], options_materialize[], options_ls[], options_verify[],
-	options_export[], options_import[], options_scan[];
+	options_export[], options_import[], options_scan[], options_cache[];
 
+int verb_cache(struct cli *cli, struct error **errp);
 int verb_cat(struct cli *cli, struct error **errp);
 int verb_export(struct cli *cli, struct error **errp);
 int verb_import(struct cli *cli, struct error **errp);

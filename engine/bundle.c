@@ -119,6 +119,35 @@ static int load_root(struct bundle *b, struct cache *c, const struct op *op,
 	return r < 0 ? r : root_parse(buf, len, &b->root, errp);
 }
 
+static int replace_lease(struct bundle *b, bool content, struct error **errp)
+{
+	struct lease *l = NULL;
+	struct cache *c;
+	int r = session_cache(b->session, &c, errp);
+
+	if (r >= 0)
+		r = lease_take(c, &b->digest, content, &l, errp);
+	if (r < 0)
+		return r;
+	if (b->lease)
+		lease_release(b->lease);
+	b->lease = l;
+	return 0;
+}
+
+int bundle_keep_content(struct bundle *b, struct error **errp)
+{
+	return replace_lease(b, true, errp);
+}
+
+static void lease(struct bundle *b)
+{
+	cleanup_error struct error *err = NULL;
+
+	if (replace_lease(b, false, &err) < 0)
+		log_debug("%s", err->message);
+}
+
 static int load(struct bundle *b, const struct op *op, struct error **errp)
 {
 	cleanup_error struct error *err = NULL;
@@ -129,8 +158,10 @@ static int load(struct bundle *b, const struct op *op, struct error **errp)
 		r = find_registry(b, errp);
 	if (r >= 0)
 		r = resolve(b, c, op, errp);
-	if (r >= 0)
-		r = load_manifest(b, op, errp);
+	if (r < 0)
+		return r;
+	lease(b);
+	r = load_manifest(b, op, errp);
 	if (r >= 0)
 		r = load_root(b, c, op, errp);
 	if (r < 0)
@@ -158,6 +189,8 @@ int bundle_open(struct session *s, const struct reference *ref,
 
 void bundle_close(struct bundle *b)
 {
+	if (b->lease)
+		lease_release(b->lease);
 	manifest_release(&b->manifest);
 	root_release(&b->root);
 	reference_release(&b->ref);

@@ -22,14 +22,18 @@ struct bundle {
 	struct digest root_digest;
 	struct registry *registry; /* NULL when offline; owned by the session */
 	struct remote remote;
+	struct lease *lease; /* NULL when the cache cannot be written */
 };
 
 /*
  * Reference → digest (once) → manifest → root. Online: the tag is asked, and
  * remembered in the cache's refs; documents come from the cache when they are
  * there. Offline: refs and cached documents only (-ENOENT, kind
- * ERROR_DOWNLOAD). With require_digest a reference without one is -EINVAL. A named bundle, tag or digest that does not exist is
- * ERROR_NOT_FOUND. An OCI layout folder is local and works offline.
+ * ERROR_DOWNLOAD). With require_digest a reference without one is -EINVAL. A
+ * named bundle, tag or digest that does not exist is ERROR_NOT_FOUND. An OCI
+ * layout folder is local and works offline.
+ *
+ * While it is open, gc leaves its documents and trees in the cache.
  */
 int bundle_open(struct session *s, const struct reference *ref,
 		const struct op *op, struct bundle **ret, struct error **errp);
@@ -41,6 +45,19 @@ static inline void bundle_closep(struct bundle **b)
 	*b = 0;
 }
 #define cleanup_bundle __attribute__((cleanup(bundle_closep)))
+
+/* From here on gc leaves its content there, too. Call it before anything is
+ * relied on that could be collected. */
+int bundle_keep_content(struct bundle *b, struct error **errp);
+
+/*
+ * For gc_options.expand, with the struct cache as @ctx: what a bundle needs, as
+ * far as the cache itself can tell. With @content -ENOENT when it has lost the
+ * bundle's documents: then nobody knows which blobs are its.
+ */
+struct digest_set;
+int bundle_needs(void *ctx, const struct digest *manifest, bool content,
+		 struct digest_set *needed, struct error **errp);
 
 /*
  * Role choice: @role > settings role (--role, MOPS_ROLE) > "default" >
@@ -84,8 +101,8 @@ int bundle_source(struct bundle *b, const struct tree *t, uint32_t index,
 void file_range(const struct tree_node *n, struct fetch_source *src,
 		uint64_t off, size_t len, struct fetch_range *ret);
 
-/* Everything of the role, externals included, is local and sealed? Else -ENOENT naming what is
- * missing (kind ERROR_DOWNLOAD). For --offline. */
+/* Everything of the role, externals included, is local and sealed? Else -ENOENT
+ * naming what is missing (kind ERROR_DOWNLOAD). For --offline. */
 int role_view_complete(struct role_view *v, struct error **errp);
 
 #endif

@@ -66,7 +66,6 @@ struct mount {
 	struct bundle *bundle;
 	struct role_view *view;
 	const struct tree *tree; /* the view's */
-	struct lease *lease;
 
 	char *mountpoint;
 	const struct mount_options *options;

@@ -115,10 +115,9 @@ static int open_bundle(struct worker *w, const struct op *op,
 				errp);
 	if (r == 0)
 		r = bundle_choose_role(m->bundle, NULL, &role, errp);
-	/* Before anything is relied on that could be collected. */
-	if (r == 0)
-		r = lease_take(m->cache, &m->bundle->digest, s->offline,
-			       &m->lease, errp);
+	/* Online, what is collected can be fetched again. */
+	if (r == 0 && s->offline)
+		r = bundle_keep_content(m->bundle, errp);
 	if (r == 0)
 		r = role_view_open(m->bundle, role, op, &m->view, errp);
 	if (r == 0 && s->offline)
@@ -471,8 +470,6 @@ static void release(struct worker *w)
 	parking_free(m->parking);
 	role_view_closep(&m->view);
 	bundle_closep(&m->bundle);
-	if (m->lease)
-		lease_release(m->lease);
 	session_freep(&m->session);
 	free(m->mountpoint);
 }
@@ -482,8 +479,6 @@ static int tear_down(struct worker *w, int status)
 	if (!end_serving(w)) {
 		/* The kernel ends what is left when our descriptor closes. */
 		log_warn("'%s' was still in use", w->job->mountpoint);
-		if (w->mount.lease)
-			lease_release(w->mount.lease);
 		return status;
 	}
 	release(w);

@@ -13,36 +13,9 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import MOPSFS, Failed, wait_for  # noqa: E402
+from mopstest import MOPSFS, BadRegistry, Failed, wait_for  # noqa: E402
 
-SERVER = pathlib.Path(__file__).resolve().parent.parent / "servers/bad_registry.py"
 MIB = 1 << 20
-
-
-class BadRegistry:
-    """tests/servers/bad_registry.py over the embedded registry of @env."""
-
-    def __init__(self, env):
-        layout = pathlib.Path(env.vars["XDG_DATA_HOME"]) / "mops/registry"
-        self.proc = subprocess.Popen([sys.executable, SERVER, layout], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        line = self.proc.stdout.readline().decode()
-        self.host = "127.0.0.1:" + line.split("port=")[1].strip()
-        env.servers.append(self)
-
-    def stop(self):
-        self.proc.stdin.close()
-        self.proc.stdout.close()
-        self.proc.wait(10)
-
-    def ask(self, path):
-        with urllib.request.urlopen(f"http://{self.host}/{path}", timeout=10) as r:
-            return r.read()
-
-    def mode(self, mode):
-        self.ask(f"control?mode={mode}")
-
-    def count(self):
-        return int(self.ask("count"))
 
 
 def bundle(env):

@@ -17,8 +17,6 @@
 #include "cache/internal.h"
 #include "tests/fuzz/fuzz.h"
 
-#define KEY "host/repo:tag"
-
 static void put64(uint8_t *at, uint64_t v)
 {
 	for (int i = 0; i < 8; i++)
@@ -76,16 +74,19 @@ static void fuzz_stat(uint8_t *p, size_t n)
 static void fuzz_ref(uint8_t *p, size_t n)
 {
 	struct digest d;
+	const char *key;
+	size_t len;
 	char hex[17];
 
-	(void)ref_parse(p, n, KEY, &d);
+	(void)ref_parse(p, n, &d, &key, &len);
 	if (n < 26)
 		return;
 	snprintf(hex, sizeof(hex), "%016llx",
 		 (unsigned long long)XXH3_64bits(p + 26, n - 26));
 	memcpy(p + 9, hex, 16);
-	if (ref_parse(p, n, KEY, &d) == 0)
-		assert(n == 26 + DIGEST_STR_LEN + 1 + strlen(KEY));
+	if (ref_parse(p, n, &d, &key, &len) == 0)
+		assert(key + len == (const char *)p + n &&
+		       !memchr(key, 0, len));
 }
 
 static void fuzz_lease(uint8_t *p, size_t n)

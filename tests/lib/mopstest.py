@@ -22,10 +22,12 @@ import sys
 import tempfile
 import time
 import traceback
+import urllib.request
 
 BUILD = pathlib.Path(os.environ.get("MOPS_BUILD", "build")).resolve()
 MOPS = BUILD / "cli" / "mops"
 MOPSFS = BUILD / "fs" / "mopsfs"
+SERVERS = pathlib.Path(__file__).resolve().parent.parent / "servers"
 
 
 class Skip(Exception):
@@ -251,6 +253,32 @@ class DockerRegistry:
 
     def blob_path(self, hexdigest):
         return self.dir / "data/docker/registry/v2/blobs/sha256" / hexdigest[:2] / hexdigest / "data"
+
+
+class BadRegistry:
+    """tests/servers/bad_registry.py over the embedded registry of @env."""
+
+    def __init__(self, env):
+        layout = pathlib.Path(env.vars["XDG_DATA_HOME"]) / "mops/registry"
+        self.proc = subprocess.Popen([sys.executable, SERVERS / "bad_registry.py", layout], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        line = self.proc.stdout.readline().decode()
+        self.host = "127.0.0.1:" + line.split("port=")[1].strip()
+        env.servers.append(self)
+
+    def stop(self):
+        self.proc.stdin.close()
+        self.proc.stdout.close()
+        self.proc.wait(10)
+
+    def ask(self, path):
+        with urllib.request.urlopen(f"http://{self.host}/{path}", timeout=10) as r:
+            return r.read()
+
+    def mode(self, mode):
+        self.ask(f"control?mode={mode}")
+
+    def count(self):
+        return int(self.ask("count"))
 
 
 def snapshot(top):

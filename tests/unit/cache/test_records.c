@@ -133,19 +133,54 @@ Test(refs, with_any_byte_flipped_are_gone)
 	cr_expect(eq(u32, count_files(&f, "refs"), 0));
 }
 
+static int never(void *ctx, const char *key, const struct digest *d)
+{
+	cr_fail("'%s' is told of", key);
+	return 0;
+}
+
+static int collect_key(void *ctx, const char *key, const struct digest *d)
+{
+	strv_append(ctx, xasprintf("%s %.15s", key, digest_to_str(d).str));
+	return 0;
+}
+
+Test(refs, can_be_listed)
+{
+	struct digest a = digest_of_str("a");
+	cleanup_strv char **keys = NULL;
+
+	cr_assert(eq(int, cache_ref_each(f.c, never, NULL, NULL), 0));
+	cr_assert(eq(int, cache_ref_put(f.c, KEY, &a, NULL), 0));
+	cr_assert(eq(int, cache_ref_put(f.c, "", &a, NULL), 0));
+	cr_assert(eq(int, cache_ref_each(f.c, collect_key, &keys, NULL), 0));
+	cr_assert(eq(sz, strv_len(keys), 2));
+	cr_expect(eq(str, keys[*keys[0] == ' '], KEY " sha256:ca978112"));
+}
+
 Test(refs, of_another_key_are_refused)
 {
 	struct digest a = digest_of_str("a"), got;
+	struct digest name = digest_of_str("other");
 	cleanup_free char *path = ref_path();
+	cleanup_free char *other = xasprintf("%s/refs/%s", cache_path(f.c),
+					     digest_to_hex(&name).str);
 	cleanup_free char *text = NULL;
-	size_t len;
+	const char *key;
+	size_t len, key_len;
 
 	cr_assert(eq(int, cache_ref_put(f.c, KEY, &a, NULL), 0));
 	cr_assert(ge(int, io_read_file(AT_FDCWD, path, 4096, &text, &len), 0));
-	cr_expect(eq(int, ref_parse(text, len, KEY, &got), 0));
-	cr_expect(eq(int, ref_parse(text, len, "other", &got), -EBADMSG));
-	cr_expect(eq(int, ref_parse(text, len - 1, KEY, &got), -EBADMSG));
-	cr_expect(eq(int, ref_parse("", 0, "", &got), -EBADMSG));
+	cr_assert(eq(int, rename(path, other), 0));
+	cr_expect(eq(int, cache_ref_each(f.c, never, NULL, NULL), 0));
+	cr_expect(eq(int, cache_ref_get(f.c, "other", &got, NULL), -ENOENT));
+	cr_expect(eq(u32, count_files(&f, "refs"), 0));
+	cr_expect(eq(int, ref_parse(text, len, &got, &key, &key_len), 0));
+	cr_expect(eq(str, (char *)key, KEY));
+	cr_expect(eq(sz, key_len, strlen(KEY)));
+	cr_expect(eq(int, ref_parse(text, len - 1, &got, &key, &key_len),
+		     -EBADMSG));
+	cr_expect(eq(int, ref_parse("", 0, &got, &key, &key_len), -EBADMSG));
 }
 
 static char *read_link(const char *path)
