@@ -1,33 +1,32 @@
 /*
- * The user's registry credentials: docker's config file
- * ($DOCKER_CONFIG/config.json, else ~/.docker/config.json), its `auths`.
+ * The user's registry credentials, where docker and podman keep them. The first
+ * file that has something for a repository counts:
  *
- * Secrets are wiped when released and never appear in a message.
+ *   $REGISTRY_AUTH_FILE
+ *   $DOCKER_CONFIG/config.json, else ~/.docker/config.json
+ *   $XDG_RUNTIME_DIR/containers/auth.json, else /run/containers/UID/auth.json
+ *   $XDG_CONFIG_HOME/containers/auth.json, else ~/.config/containers/auth.json
  *
- * Threads: any.
+ * Files are read and helpers are run for each look-up: a login made meanwhile
+ * counts, and no secret stays in memory between two of them.
+ *
+ * Threads: any that may wait.
  */
 #ifndef STORAGE_CREDENTIALS_H
 #define STORAGE_CREDENTIALS_H
 
 #include "base/error.h"
+#include "base/op.h"
+#include "storage/login.h"
 
 struct credentials;
 
-/* What a registry may be shown: any member may be NULL; user and secret go
- * together. */
-struct login {
-	char *user;
-	char *secret;
-	char *identity_token; /* gets access tokens from the token service */
-	char *registry_token; /* an access token itself */
-};
-void login_release(struct login *l);
-#define cleanup_login __attribute__((cleanup(login_release)))
-
-/* Nothing is read before the first look-up. */
+/* The environment is looked at here, the files not before a look-up. */
 struct credentials *credentials_new(void);
-/* 1 found, 0 none for this host, or -errno (a malformed file is -EINVAL). */
-int credentials_get(struct credentials *c, const char *host, struct login *ret,
+/* For repository @repo (NULL: none) of @host. 1 found, 0 there is nothing, or
+ * -errno: a malformed file is -EINVAL. */
+int credentials_get(const struct credentials *c, const char *host,
+		    const char *repo, struct login *ret, const struct op *op,
 		    struct error **errp);
 void credentials_free(struct credentials *c);
 

@@ -136,7 +136,8 @@ static enum attempt make(const struct wish *w, const struct auth_way *way,
 
 	*ret_life_ms = INT64_MAX;
 	if (h->credentials)
-		r = credentials_get(h->credentials, h->host, &login, errp);
+		r = credentials_get(h->credentials, h->host, w->call->repo,
+				    &login, w->op, errp);
 	if (r < 0) {
 		w->answer->code = r;
 		return ATTEMPT_LOCAL;

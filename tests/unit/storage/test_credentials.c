@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/io.h"
+#include "base/time.h"
 #include "tests/lib/tmpdir.h"
 
 /* base64 of "alice:won:der" */
@@ -21,6 +23,9 @@ static void set_up(void)
 {
 	folder = tmpdir_new();
 	setenv("DOCKER_CONFIG", folder, 1);
+	setenv("XDG_RUNTIME_DIR", "/nonexistent", 1);
+	setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+	unsetenv("REGISTRY_AUTH_FILE");
 }
 
 static void tear_down(void)
@@ -40,13 +45,18 @@ static void write_config(const char *text)
 		     0));
 }
 
-static int look_up(const char *host, struct login *ret)
+static int look_up_repo(const char *host, const char *repo, struct login *ret)
 {
 	struct credentials *c = credentials_new();
-	int r = credentials_get(c, host, ret, NULL);
+	int r = credentials_get(c, host, repo, ret, NULL, NULL);
 
 	credentials_free(c);
 	return r;
+}
+
+static int look_up(const char *host, struct login *ret)
+{
+	return look_up_repo(host, "some/repo", ret);
 }
 
 static void expect_alice(const char *key, const char *host)
@@ -105,7 +115,7 @@ Test(credentials, are_none_where_the_file_has_none)
 	expect_none("{\"auths\":null}", "h");
 	expect_none("{\"auths\":{\"h\":{}}}", "h");
 	expect_none("{\"auths\":{\"h\":{\"auth\":\"\"}}}", "h");
-	expect_none("{\"credsStore\":\"x\"}", "h");
+	expect_none("{\"credsStore\":\"\"}", "h");
 }
 
 Test(credentials, are_none_without_a_file_or_a_home)
@@ -182,7 +192,8 @@ Test(credentials, never_appear_in_a_message)
 	cleanup_login struct login l = {0};
 
 	write_config("{\"auths\":{\"h\":{\"auth\":\"c2VjcmV0Y2FuYXJ5\"}}}");
-	cr_expect(eq(int, credentials_get(c, "h", &l, &err), -EINVAL));
+	cr_expect(eq(int, credentials_get(c, "h", NULL, &l, NULL, &err),
+		     -EINVAL));
 	cr_expect(eq(ptr, strstr(err->message, "canary"), NULL));
 	cr_expect(eq(ptr, strstr(err->message, "c2Vj"), NULL));
 	credentials_free(c);
@@ -193,8 +204,225 @@ Test(credentials, are_read_anew_each_time)
 	struct credentials *c = credentials_new();
 	cleanup_login struct login l = {0};
 
-	cr_expect(eq(int, credentials_get(c, "h", &l, NULL), 0));
+	cr_expect(eq(int, credentials_get(c, "h", NULL, &l, NULL, NULL), 0));
 	write_config("{\"auths\":{\"h\":{\"auth\":\"" ALICE "\"}}}");
-	cr_expect(eq(int, credentials_get(c, "h", &l, NULL), 1));
+	cr_expect(eq(int, credentials_get(c, "h", NULL, &l, NULL, NULL), 1));
 	credentials_free(c);
+}
+
+Test(credentials, know_docker_hub_by_its_names)
+{
+	expect_alice("https://index.docker.io/v1/", "docker.io");
+	expect_alice("docker.io", "registry-1.docker.io");
+	expect_none("{\"auths\":{\"docker.io.evil\":{\"auth\":\"" ALICE "\"}}}",
+		    "docker.io");
+}
+
+static void expect_user(const char *repo, const char *user)
+{
+	cleanup_login struct login l = {0};
+
+	cr_expect(eq(int, look_up_repo("h:1", repo, &l), *user != '\0'));
+	cr_expect(eq(str, l.user ? l.user : "", user), "%s", repo ? repo : "-");
+}
+
+Test(credentials, may_be_for_a_part_of_a_registry)
+{
+	write_config("{\"auths\":{"
+		     "\"h:1/team\":{\"username\":\"t\",\"password\":\"x\"},"
+		     "\"h:1\":{\"username\":\"h\",\"password\":\"x\"},"
+		     "\"h:1/team/a/\":{\"username\":\"a\",\"password\":\"x\"},"
+		     "\"h:1/team/b\":{}}}");
+	expect_user("other", "h");
+	expect_user("team", "t");
+	expect_user("team/x", "t");
+	expect_user("team/a", "a");
+	expect_user("team/a/deep", "a");
+	expect_user("team/ab", "t");
+	expect_user("team/b", "t");
+	expect_user("teamwork", "h");
+	expect_user(NULL, "h");
+	write_config("{\"auths\":{\"h:1/team\":{\"username\":\"t\","
+		     "\"password\":\"x\"}}}");
+	expect_user("other", "");
+	expect_user(NULL, "");
+}
+
+/* A file whose only user for host "h" is @user. */
+static void write_user(const char *path, const char *user)
+{
+	cleanup_free char *at = xasprintf("%s/%s", folder, path);
+	cleanup_free char *text =
+		xasprintf("{\"auths\":{\"h\":{\"username\":\"%s\",\"password\":"
+			  "\"x\"}}}",
+			  user);
+
+	cr_assert(
+		eq(int,
+		   io_write_file_atomic(AT_FDCWD, at, text, strlen(text), 0600),
+		   0));
+}
+
+static void expect_first(const char *user)
+{
+	cleanup_login struct login l = {0};
+
+	cr_expect(eq(int, look_up("h", &l), 1));
+	cr_expect(eq(str, l.user ? l.user : "", user));
+}
+
+static void set_below(const char *name, const char *path)
+{
+	cleanup_free char *at = xasprintf("%s%s", folder, path);
+
+	setenv(name, at, 1);
+}
+
+Test(credentials, come_from_the_first_file_that_has_some)
+{
+	cleanup_free char *dir = xasprintf("%s/x/containers", folder);
+
+	cr_assert(eq(int, io_mkdirs(dir, 0700), 0));
+	set_below("XDG_CONFIG_HOME", "/x");
+	write_user("x/containers/auth.json", "config");
+	expect_first("config");
+	set_below("XDG_RUNTIME_DIR", "/x");
+	unsetenv("XDG_CONFIG_HOME");
+	write_user("x/containers/auth.json", "runtime");
+	expect_first("runtime");
+	write_config("{\"auths\":{\"h\":{}}}");
+	expect_first("runtime");
+	write_user("config.json", "docker");
+	expect_first("docker");
+	write_user("mine.json", "mine");
+	set_below("REGISTRY_AUTH_FILE", "/mine.json");
+	expect_first("mine");
+}
+
+/*
+ * Helpers.
+ */
+
+static void write_helper(const char *name, const char *script)
+{
+	cleanup_free char *path =
+		xasprintf("%s/docker-credential-%s", folder, name);
+	cleanup_free char *text = xasprintf("#!/bin/sh\n%s\n", script);
+
+	cr_assert(eq(int,
+		     io_write_file_atomic(AT_FDCWD, path, text, strlen(text),
+					  0700),
+		     0));
+	cleanup_free char *env = xasprintf("%s:/usr/bin:/bin", folder);
+
+	setenv("PATH", env, 1);
+}
+
+/* The user whom the helper @script names for host "h", and the code. */
+static void expect_helper(const char *script, int code, const char *user)
+{
+	cleanup_login struct login l = {0};
+
+	write_helper("mine", script);
+	write_config("{\"credHelpers\":{\"h\":\"mine\"},"
+		     "\"credsStore\":\"nobody\"}");
+	cr_expect(eq(int, look_up("h", &l), code), "%s", script);
+	cr_expect(eq(str, l.user ? l.user : "", user), "%s", script);
+}
+
+Test(credentials, may_be_kept_by_a_helper)
+{
+	expect_helper("read s; [ \"$s $1 $PWD\" = 'h get /' ] && echo "
+		      "'{\"Username\":\"u\",\"Secret\":\"s\"}'",
+		      1, "u");
+	expect_helper("echo credentials not found in native keychain; exit 1",
+		      0, "");
+}
+
+Test(credentials, of_a_helper_may_be_a_token)
+{
+	cleanup_login struct login l = {0};
+
+	write_helper("all", "cat >/dev/null; echo '{\"ServerURL\":\"h\","
+			    "\"Username\":\"<token>\",\"Secret\":\"s\"}'");
+	write_config("{\"credsStore\":\"all\"}");
+	cr_expect(eq(int, look_up("h", &l), 1));
+	cr_expect(eq(str, l.identity_token, "s"));
+	cr_expect(eq(ptr, l.user, NULL));
+}
+
+Test(credentials, of_the_file_do_where_the_helper_has_none)
+{
+	cleanup_login struct login l = {0};
+
+	write_helper("all",
+		     "echo credentials not found in native keychain; exit 1");
+	write_config(
+		"{\"credsStore\":\"all\",\"auths\":{\"h\":{\"auth\":\"" ALICE
+		"\"}}}");
+	cr_expect(eq(int, look_up("h", &l), 1));
+	cr_expect(eq(str, l.user, "alice"));
+}
+
+Test(credentials, of_a_helper_that_fails_are_an_error)
+{
+	expect_helper("echo no such luck; exit 1", -EIO, "");
+	expect_helper("kill -9 $$", -EIO, "");
+	expect_helper("echo '{}'", -EINVAL, "");
+	expect_helper("echo 'hello'", -EINVAL, "");
+	expect_helper("echo '{\"Username\":\"u\",\"Secret\":\"\"}'", -EINVAL,
+		      "");
+	expect_helper("yes", -EINVAL, "");
+	expect_helper("exec <&-; sleep 0.1; echo '{\"Username\":\"u\","
+		      "\"Secret\":\"s\"}'",
+		      1, "u");
+}
+
+Test(credentials, of_a_helper_that_hangs_are_given_up)
+{
+	struct op op = {.deadline_ns = time_deadline_ms(200)};
+	struct credentials *c = credentials_new();
+	cleanup_login struct login l = {0};
+	int64_t began = time_mono_ns();
+
+	write_helper("slow", "sleep 60");
+	write_config("{\"credsStore\":\"slow\"}");
+	cr_expect(eq(int, credentials_get(c, "h", NULL, &l, &op, NULL),
+		     -ETIMEDOUT));
+	cr_expect(time_mono_ns() - began < 5 * NS_PER_S);
+	credentials_free(c);
+}
+
+Test(credentials, need_a_helper_with_a_plain_name)
+{
+	static const char *const bad[] = {"../x", "-x",   ".x",
+					  "a/b",  "a b",  "a;b",
+					  "$x",   "a\\n", "\xc3\xa4"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		cleanup_free char *text =
+			xasprintf("{\"credsStore\":\"%s\"}", bad[i]);
+		cleanup_login struct login l = {0};
+
+		write_config(text);
+		cr_expect(eq(int, look_up("h", &l), -EINVAL), "%s", bad[i]);
+	}
+	write_config("{\"credsStore\":\"not-installed-anywhere\"}");
+	cleanup_login struct login l = {0};
+
+	cr_expect(eq(int, look_up("h", &l), -EIO));
+}
+
+Test(credentials, give_a_helper_no_descriptor_of_ours)
+{
+	cleanup_login struct login l = {0};
+	int fd = open("/dev/null", O_RDONLY);
+
+	cr_assert(eq(int, dup2(fd, 200), 200)); /* not O_CLOEXEC */
+	write_helper("all", "[ ! -e /proc/$$/fd/200 ] && echo "
+			    "'{\"Username\":\"u\",\"Secret\":\"s\"}'");
+	write_config("{\"credsStore\":\"all\"}");
+	cr_expect(eq(int, look_up("h", &l), 1));
+	close(200);
+	close(fd);
 }

@@ -1,0 +1,32 @@
+/*
+ * Programs that keep credentials: docker-credential-<suffix>, asked with "get"
+ * and the server's name on standard input.
+ *
+ * Threads: any that may wait: never one that serves a mount, since the program
+ * may touch it.
+ */
+#ifndef STORAGE_CREDENTIAL_HELPER_H
+#define STORAGE_CREDENTIAL_HELPER_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/op.h"
+#include "storage/login.h"
+
+#define HELPER_OUTPUT_MAX 65536
+#define HELPER_TIME_MS    30000
+
+/* 1 found, 0 it has none for @server, or -errno: -EINVAL for a suffix that no
+ * helper has, -EIO when it is not installed or fails, -ETIMEDOUT, -ECANCELED.
+ * It runs without a shell, in "/", with no descriptor of ours but its own
+ * three. */
+int credential_helper_get(const char *suffix, const char *server,
+			  struct login *ret, const struct op *op,
+			  struct error **errp);
+
+/* What such a program prints: {"Username":…,"Secret":…}. 1 or -EINVAL. */
+int credential_helper_parse(const char *buf, size_t n, struct login *ret,
+			    struct error **errp);
+
+#endif
