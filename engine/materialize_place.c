@@ -27,23 +27,56 @@ struct mat_name mat_stage_name(size_t i)
 	return n;
 }
 
-/* A folder of ours; what else has its name is not. */
-static int our_folder(int dirfd, const char *name)
+static int not_ours(struct error **errp, const char *what)
 {
-	int fd;
+	error_set_kind(errp, ERROR_CONFLICT, EEXIST, "%s", what);
+	return error_hint(errp, -EEXIST,
+			  "move it away, or write into another folder");
+}
 
-	for (int tries = 0; tries < 2; tries++) {
-		if (mkdirat(dirfd, name, 0755) < 0 && errno != EEXIST)
-			return -errno;
-		fd = openat(dirfd, name,
-			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd >= 0)
-			return fd;
-		if ((errno != ENOTDIR && errno != ELOOP) ||
-		    unlinkat(dirfd, name, 0) < 0)
-			return -errno;
-	}
-	return -ENOTDIR;
+/* Whoever else could write to it could swap what is staged for other bytes. */
+static int check_ours(int fd, struct error **errp)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return error_set_errno(errp, errno, "fstat");
+	if (st.st_uid != geteuid())
+		return not_ours(errp, "it belongs to another user");
+	if (st.st_mode & (S_IWGRP | S_IWOTH))
+		return not_ours(errp, "others can write to it");
+	return 0;
+}
+
+static int open_ours(int dirfd, const char *name, int *ret, struct error **errp)
+{
+	cleanup_fd int fd = openat(
+		dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r;
+
+	if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
+		return not_ours(errp, "it is not a folder");
+	if (fd < 0)
+		return error_set_errno(errp, errno, "opening it");
+	r = check_ours(fd, errp);
+	if (r >= 0)
+		*ret = steal_fd(&fd);
+	return r;
+}
+
+/* A folder of ours, made when there is none. With @replace what is no folder
+ * gives way. */
+static int our_folder(int dirfd, const char *name, bool replace, int *ret,
+		      struct error **errp)
+{
+	struct stat st;
+
+	if (replace && fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    !S_ISDIR(st.st_mode) && unlinkat(dirfd, name, 0) < 0)
+		return error_set_errno(errp, errno, "removing it");
+	if (mkdirat(dirfd, name, 0755) < 0 && errno != EEXIST)
+		return error_set_errno(errp, errno, "making it");
+	return open_ours(dirfd, name, ret, errp);
 }
 
 /* Another run in this workdir is waited for. */
@@ -62,6 +95,21 @@ static int lock(struct mat *m, int fd, struct error **errp)
 	return 0;
 }
 
+/* Looking needs no lock: without one it sees what it sees. */
+static int lock_if_ours(struct mat *m, struct error **errp)
+{
+	cleanup_fd int fd = -1;
+	int r;
+
+	if (open_ours(m->dest, OURS, &fd, NULL) < 0)
+		return 0;
+	r = lock(m, fd, errp);
+	if (r >= 0)
+		m->lock = steal_fd(&fd);
+	return r;
+}
+
+/* What the user has under this name is his, as any other file of his. */
 int mat_lock(struct mat *m, bool make, struct error **errp)
 {
 	cleanup_fd int fd = -1;
@@ -69,13 +117,11 @@ int mat_lock(struct mat *m, bool make, struct error **errp)
 
 	if (m->lock >= 0)
 		return 0;
-	fd = make ? our_folder(m->dest, OURS)
-		  : openat(m->dest, OURS,
-			   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return make ? error_set_errno(errp, -fd, "making '%s/%s'",
-					      m->o->dest, OURS)
-			    : 0;
+	if (!make)
+		return lock_if_ours(m, errp);
+	r = our_folder(m->dest, OURS, m->o->overwrite, &fd, errp);
+	if (r < 0)
+		return error_prefix(errp, r, "'%s/%s'", m->o->dest, OURS);
 	r = lock(m, fd, errp);
 	if (r >= 0)
 		m->lock = steal_fd(&fd);
@@ -86,13 +132,13 @@ int mat_stage_open(struct mat *m, struct error **errp)
 {
 	int r = io_remove_tree(m->lock, STAGE); /* of a killed run */
 
-	if (r >= 0)
-		r = our_folder(m->lock, STAGE);
 	if (r < 0)
-		return error_set_errno(errp, -r, "making '%s/%s/%s'",
-				       m->o->dest, OURS, STAGE);
-	m->stage = r;
-	return 0;
+		error_set_errno(errp, -r, "removing it");
+	else
+		r = our_folder(m->lock, STAGE, false, &m->stage, errp);
+	return r < 0 ? error_prefix(errp, r, "'%s/%s/%s'", m->o->dest, OURS,
+				    STAGE)
+		     : 0;
 }
 
 void mat_stage_close(struct mat *m)
@@ -170,18 +216,22 @@ static int place_over(struct placing *p, const struct mat_entry *e,
 }
 
 /* The folders above a pointer file: ours, made when they are needed. */
-static int pointer_folders(struct placing *p, const char *path)
+static int pointer_folders(struct placing *p, const char *path,
+			   struct error **errp)
 {
+	const char *whole = path;
 	cleanup_fd int fd = -1;
 	int at = p->m->dest;
 
 	for (const char *slash; (slash = strchr(path, '/')); path = slash + 1) {
 		cleanup_free char *name =
 			xstrndup(path, (size_t)(slash - path));
-		int next = our_folder(at, name);
+		int next = -1;
+		int r = our_folder(at, name, true, &next, errp);
 
-		if (next < 0)
-			return next;
+		if (r < 0)
+			return error_prefix(errp, r, "folder '%s' of '%s'",
+					    name, whole);
 		closep(&fd);
 		at = fd = next;
 	}
@@ -194,12 +244,8 @@ static int place(struct placing *p, size_t i, const char *path)
 	struct mat_name from = mat_stage_name(i);
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
-	int r = 0;
+	int r = open_folder(p, path, slash ? (size_t)(slash - path) : 0);
 
-	if (e->kind == MAT_POINTER)
-		r = pointer_folders(p, path);
-	if (r >= 0)
-		r = open_folder(p, path, slash ? (size_t)(slash - path) : 0);
 	if (r < 0)
 		return r;
 	if (e->kind == MAT_DIR)
@@ -210,10 +256,13 @@ static int place(struct placing *p, size_t i, const char *path)
 
 static int place_entry(struct placing *p, size_t i, struct error **errp)
 {
+	const struct mat_entry *e = &p->m->entries[i];
 	cleanup_strbuf struct strbuf path = STRBUF_INIT;
 	struct tree_node n = {0};
-	int r = mat_entry_path(p->m, &p->m->entries[i], &path, &n, errp);
+	int r = mat_entry_path(p->m, e, &path, &n, errp);
 
+	if (r >= 0 && e->kind == MAT_POINTER)
+		r = pointer_folders(p, strbuf_str(&path), errp);
 	if (r < 0)
 		return r;
 	r = place(p, i, strbuf_str(&path));

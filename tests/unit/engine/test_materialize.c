@@ -279,8 +279,7 @@ Test(materialize, symlinks_in_the_workdir_are_not_followed)
 		make_dir(&s, ".");
 		cleanup_free char *p = at(&s, links[i].name);
 		cr_assert(eq(int, symlink(links[i].target, p), 0));
-		bool ours = links[i].name[0] == '.';
-		cr_expect(eq(int, run(&s), ours ? 0 : -EEXIST));
+		cr_expect(eq(int, run(&s), -EEXIST));
 		s.o.overwrite = true;
 		cr_assert(eq(int, run(&s), 0), "%s",
 			  s.err ? s.err->message : "");
@@ -533,4 +532,45 @@ Test(materialize, a_workdir_that_is_a_file_is_a_conflict)
 		     0));
 	cr_expect(lt(int, run(&s), 0));
 	cr_expect(eq(int, s.err->kind, ERROR_CONFLICT));
+}
+
+static bool holds(struct scene *s, const char *path, const char *text)
+{
+	cleanup_free char *p = at(s, path);
+	cleanup_free char *got = NULL;
+	size_t len;
+
+	return io_read_file(AT_FDCWD, p, 4096, &got, &len) == 0 &&
+	       !strcmp(got, text);
+}
+
+Test(materialize, what_the_user_calls_dot_mops_is_not_removed)
+{
+	cleanup_scene struct scene s;
+
+	scene_open(&s, NULL);
+	put(&s, ".mops", "mine");
+	cr_expect(lt(int, run(&s), 0));
+	cr_assert(eq(int, s.err->kind, ERROR_CONFLICT));
+	cr_expect(holds(&s, ".mops", "mine"));
+	cr_expect(not(exists(&s, "README.md")));
+	s.o.overwrite = true;
+	cr_assert(eq(int, run(&s), 0), "%s", s.err ? s.err->message : "");
+	all_right(&s);
+}
+
+/* Whoever can write there could swap what is staged. */
+Test(materialize, a_staging_folder_that_others_can_write_to_is_refused)
+{
+	cleanup_scene struct scene s;
+
+	scene_open(&s, NULL);
+	make_dir(&s, ".mops");
+	cleanup_free char *p = at(&s, ".mops");
+	cr_assert(eq(int, chmod(p, 0777), 0));
+	cr_expect(lt(int, run(&s), 0));
+	cr_assert(eq(int, s.err->kind, ERROR_CONFLICT));
+	cr_expect(not(exists(&s, "README.md")));
+	cr_assert(eq(int, chmod(p, 0700), 0));
+	cr_expect(eq(int, run(&s), 0));
 }
