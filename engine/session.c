@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "storage/credentials.h"
 #include "storage/http.h"
+#include "storage/http_tls.h"
 #include "storage/registry_http.h"
 
 struct session {
@@ -114,11 +115,13 @@ int session_fetcher(struct session *s, struct fetcher **ret,
 static int http_locked(struct session *s, struct error **errp)
 {
 	const struct settings *set = s->settings;
+	cleanup_strv char **roots = http_tls_roots();
 	struct http_client_options o = {
 		.times = set->times,
 		.ca_file = set->ca_file,
 		.cert_file = set->cert_file,
 		.key_file = set->key_file,
+		.cert_roots = (const char *const *)roots,
 		/* Readers are not to queue behind background transfers. */
 		.per_host = set->concurrency ? set->concurrency + 2 : 0,
 		.limit_rate = set->limit_rate,
@@ -128,12 +131,22 @@ static int http_locked(struct session *s, struct error **errp)
 	return s->http ? 0 : http_client_new(&o, &s->http, errp);
 }
 
+/* Said to be false, where nothing else would be said: TLS on loopback, too. */
+static bool wants_tls(const struct settings *set)
+{
+	const char *origin = NULL;
+	cleanup_free char *value = settings_value(set, "plain_http", &origin);
+
+	return !set->plain_http && strcmp(origin, "default") != 0;
+}
+
 static int registry_http_locked(struct session *s, const char *host,
 				struct registry **ret, struct error **errp)
 {
 	struct registry_http_options o = {
 		.host = host,
 		.plain_http = s->settings->plain_http,
+		.tls = wants_tls(s->settings),
 		.token_realms = s->settings->token_realms,
 		.times = s->settings->times,
 	};

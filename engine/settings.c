@@ -235,13 +235,13 @@ static const struct setting_info infos[] = {
 	 "bytes per second over all transfers, 0: "
 	 "no limit (10MB)",
 	 "0"},
-	{"plain_http", true, true, "speak http to the registry", "false"},
+	{"plain_http", true, true,
+	 "speak http to registries elsewhere than on loopback, too", "false"},
 	{"anonymous", true, true, "use no credentials", "false"},
 	{"require_digest", true, true, "refuse references without a digest",
 	 "false"},
 	{"ca_file", true, false,
-	 "certificates to trust in place of the "
-	 "system's",
+	 "file or folder of authorities to trust in place of the system's",
 	 NULL},
 	{"cert_file", true, false, "client certificate", NULL},
 	{"key_file", true, false, "key of the client certificate", NULL},

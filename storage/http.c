@@ -43,6 +43,8 @@ int http_client_new(const struct http_client_options *o,
 	c->ca_file = dup_or_null(o->ca_file);
 	c->cert_file = dup_or_null(o->cert_file);
 	c->key_file = dup_or_null(o->key_file);
+	for (const char *const *s = o->cert_roots; s && *s; s++)
+		strv_append(&c->cert_roots, xstrdup(*s));
 	c->user_agent =
 		xstrdup(o->user_agent ? o->user_agent : "mops/" MOPS_VERSION);
 	c->per_host = o->per_host ? o->per_host : PER_HOST_DEFAULT;
@@ -289,11 +291,13 @@ void http_client_free(struct http_client *c)
 	curl_multi_cleanup(c->multi);
 	curl_share_cleanup(c->share);
 	http_pause_release(c);
+	http_tls_release(c);
 	map_release(&c->slots);
 	mutex_destroy(&c->lock);
 	free(c->ca_file);
 	free(c->cert_file);
 	free(c->key_file);
+	strv_free(c->cert_roots);
 	free(c->user_agent);
 	free(c);
 }

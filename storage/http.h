@@ -39,9 +39,12 @@ struct http_client;
 
 struct http_client_options {
 	struct retry_times times;
-	const char *ca_file;   /* NULL: the system's */
+	const char *ca_file;   /* or a folder; NULL: the system's */
 	const char *cert_file; /* NULL: no client certificate */
 	const char *key_file;
+	/* Folders like /etc/docker/certs.d (storage/http_tls.h), NULL-ended;
+	 * NULL: none. */
+	const char *const *cert_roots;
 	unsigned per_host;   /* transfers at once to one host:port; 0: 8 */
 	uint64_t limit_rate; /* bytes/s over all transfers; 0: none */
 	const char *user_agent;
@@ -89,7 +92,7 @@ struct http_request {
 	 * Whose address may be reached. @user_host: the user named the host of
 	 * @url, so anything but ADDRESS_NEVER is fine for it, and redirects
 	 * may go as far inward as it is itself. Otherwise every hop is held to
-	 * @reach.
+	 * @reach, and the client certificate is not shown.
 	 */
 	bool user_host;
 	enum address_class reach;

@@ -106,11 +106,20 @@ static bool handshake_was_cut(const struct transfer *t)
 			       strstr(t->message, "unexpected eof")));
 }
 
+/* The other side refused ours, which TLS 1.3 says after the handshake. */
+static bool was_alerted(const struct transfer *t)
+{
+	return t->message && strstr(t->message, "SSL") &&
+	       strstr(t->message, " alert ");
+}
+
 /* Everything else broke a connection that was there. */
 static enum attempt cause_of(const struct transfer *t)
 {
 	if (handshake_was_cut(t))
 		return ATTEMPT_CONNECT;
+	if (was_alerted(t))
+		return ATTEMPT_TLS;
 	for (size_t i = 0; i < ARRAY_SIZE(causes); i++)
 		if (causes[i].code == t->result)
 			return causes[i].attempt;

@@ -54,7 +54,8 @@ char *http_origin(const struct http_url *u)
 			 u->port);
 }
 
-struct transfer *http_compose(struct http_client *c, const struct hop *hop)
+struct transfer *http_compose(struct http_client *c, const struct hop *hop,
+			      struct http_tls **take_tls)
 {
 	struct transfer_request rq = {
 		.method = hop->rq->method,
@@ -65,7 +66,7 @@ struct transfer *http_compose(struct http_client *c, const struct hop *hop)
 		.body_size = hop->rq->body ? hop->rq->body->size : 0,
 		.reach = hop->reach,
 		.with_cert = hop->with_cert,
-		.tls = hop->url->tls,
+		.tls = steal_ptr(take_tls),
 	};
 
 	return transfer_new(c, &rq);

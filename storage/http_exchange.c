@@ -465,11 +465,16 @@ enum attempt http_exchange(struct http_client *c, const struct hop *hop,
 		.ret = ret,
 		.answer_deadline_ns = TIME_NEVER,
 	};
+	struct http_tls *tls = NULL;
 	enum attempt a = check_target(c, hop, ret, errp);
 
 	if (a != ATTEMPT_OK)
 		return a;
-	x.t = http_compose(c, hop);
+	if (hop->url->tls)
+		ret->code = http_tls_get(c, hop->url, &tls, errp);
+	if (ret->code < 0)
+		return ATTEMPT_LOCAL;
+	x.t = http_compose(c, hop, &tls);
 	ret->code = http_client_submit(c, x.t, errp);
 	if (ret->code < 0) {
 		transfer_unref(x.t);

@@ -18,6 +18,7 @@
 #include "storage/http.h"
 #include "storage/http_headers.h"
 #include "storage/http_ring.h"
+#include "storage/http_tls.h"
 
 #define HTTP_ERROR_BODY_MAX 65536
 
@@ -33,6 +34,7 @@ struct http_client {
 	char *ca_file;
 	char *cert_file;
 	char *key_file;
+	char **cert_roots;
 	char *user_agent;
 	unsigned per_host;
 	bool fixed_addresses;
@@ -42,6 +44,7 @@ struct http_client {
 	bool stop;                 /* and must end */
 	struct transfer *incoming; /* submitted, newest first */
 	struct map pauses;         /* origin → struct host_pause */
+	struct map tls;            /* origin → struct tls_entry */
 	pthread_t thread;
 	CURLM *multi;
 
@@ -63,7 +66,7 @@ struct transfer_request {
 	uint64_t body_size;
 	enum address_class reach; /* how far inward it may go */
 	bool with_cert;           /* the client certificate may be shown */
-	bool tls;
+	struct http_tls *tls;     /* NULL: plain HTTP */
 };
 
 struct transfer {
@@ -129,6 +132,11 @@ void http_pause_set(struct http_client *c, const char *origin, int64_t ms);
 int64_t http_pause_left_ms(struct http_client *c, const char *origin);
 void http_pause_release(struct http_client *c);
 
+/* http_tls.c: what counts for the host of @u; a reference. */
+int http_tls_get(struct http_client *c, const struct http_url *u,
+		 struct http_tls **ret, struct error **errp);
+void http_tls_release(struct http_client *c);
+
 /* http_rate.c. True when @n bytes may pass now; then they are counted. */
 void rate_limit_init(struct rate_limit *r, uint64_t per_second);
 bool rate_limit_take(struct rate_limit *r, size_t n);
@@ -158,8 +166,9 @@ struct hop {
 enum attempt http_exchange(struct http_client *c, const struct hop *hop,
 			   struct http_response *ret, enum address_class *peer,
 			   struct error **errp);
-/* http_compose.c */
-struct transfer *http_compose(struct http_client *c, const struct hop *hop);
+/* http_compose.c. Consumes @take_tls. */
+struct transfer *http_compose(struct http_client *c, const struct hop *hop,
+			      struct http_tls **take_tls);
 /* "https host 443", heap: what shares slots and pauses. */
 char *http_origin(const struct http_url *u);
 /* A 301, 302, 303, 307 or 308 that the request wants followed. */

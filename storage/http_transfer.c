@@ -36,6 +36,7 @@ void transfer_request_release(struct transfer_request *rq)
 	curl_slist_free_all(rq->fields);
 	free(rq->url);
 	free(rq->origin);
+	http_tls_unref(rq->tls);
 	*rq = (struct transfer_request){0};
 }
 
@@ -284,18 +285,37 @@ static void set_callbacks(CURL *e, struct transfer *t)
 	curl_easy_setopt(e, CURLOPT_SEEKDATA, t);
 }
 
+static void set_trust(CURL *e, const struct http_tls *tls)
+{
+	struct curl_blob blob = {
+		.data = tls->ca,
+		.len = tls->ca_len,
+		.flags = CURL_BLOB_NOCOPY, /* the transfer keeps it */
+	};
+
+	if (tls->ca)
+		curl_easy_setopt(e, CURLOPT_CAINFO_BLOB, &blob);
+	if (tls->ca_alone)
+		curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+}
+
+/* What certs.d has for the host is for it and goes before the setting. */
 static void set_tls(CURL *e, const struct transfer *t)
 {
 	const struct http_client *c = t->client;
+	const struct http_tls *tls = t->rq.tls;
+	const char *cert, *key;
 
+	if (!tls)
+		return;
 	curl_easy_setopt(e, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
-	if (c->ca_file)
-		curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_file);
-	if (c->cert_file && t->rq.with_cert) {
-		curl_easy_setopt(e, CURLOPT_SSLCERT, c->cert_file);
-		curl_easy_setopt(e, CURLOPT_SSLKEY,
-				 c->key_file ? c->key_file : c->cert_file);
-	}
+	set_trust(e, tls);
+	cert = tls->cert_file ? tls->cert_file : c->cert_file;
+	key = tls->cert_file ? tls->key_file : c->key_file;
+	if (!cert || !(tls->cert_file || t->rq.with_cert))
+		return;
+	curl_easy_setopt(e, CURLOPT_SSLCERT, cert);
+	curl_easy_setopt(e, CURLOPT_SSLKEY, key ? key : cert);
 }
 
 static CURLcode set_connection(CURL *e, const struct transfer *t)

@@ -6,6 +6,7 @@ function passes when it returns, fails when it raises, and is skipped when it
 raises Skip. MOPS_TEST_REQUIRE=all turns skips into failures (scripts/tap-count
 does that for the whole run).
 """
+import base64
 import contextlib
 import hashlib
 import json
@@ -24,6 +25,7 @@ import time
 import traceback
 import urllib.request
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "servers"))
 BUILD = pathlib.Path(os.environ.get("MOPS_BUILD", "build")).resolve()
 MOPS = BUILD / "cli" / "mops"
 MOPSFS = BUILD / "fs" / "mopsfs"
@@ -82,6 +84,7 @@ class Env:
                 del self.vars[name]
         self.vars.update(
             HOME=str(self.dir("home")),
+            DOCKER_CONFIG=str(self.base / "home/.docker"),
             XDG_DATA_HOME=str(self.dir("data")),
             XDG_CONFIG_HOME=str(self.dir("config")),
             XDG_RUNTIME_DIR=str(self.dir("runtime", mode=0o700)),
@@ -127,6 +130,12 @@ class Env:
     def start(self, *argv, env=None, **kw):
         return subprocess.Popen([str(a) for a in argv], env={**self.vars, **(env or {})}, stdin=subprocess.DEVNULL, **kw)
 
+    def log_in(self, host, user, password):
+        """Into docker's configuration file."""
+        auth = base64.b64encode(f"{user}:{password}".encode()).decode()
+        path = self.dir("home/.docker") / "config.json"
+        path.write_text(json.dumps({"auths": {host: {"auth": auth}}}))
+
     def push(self, folder, ref, *args):
         return self.mops_json("push", folder, "--to", ref, *args)
 
@@ -169,16 +178,28 @@ def free_port():
 
 
 class DockerRegistry:
-    """Debian's docker-registry on a free loopback port, with an access log."""
+    """Debian's docker-registry on a free loopback port, with an access log.
+
+    @user: it wants a login; @tokens: by way of a token service, whose options they are.
+    @tls: with ca.pem; @clients: it wants client.pem and client.key shown.
+    """
 
     LINE = re.compile(r'"(GET|HEAD|PUT|POST|PATCH|DELETE) (\S+) HTTP/[0-9.]+" (\d+) (\d+)')
 
-    def __init__(self, env, user=None, password=None, tls=False):
+    def __init__(self, env, user=None, password=None, tls=False, tokens=None, clients=False):
         need_program("docker-registry")
         self.dir = env.fresh("registry")
         self.log_path = self.dir / "log"
-        self.auth = self.make_users(user, password) if user else ""
-        self.tls = self.make_certificate() if tls else ""
+        self.tokens = None
+        if tokens is not None:
+            need_program("openssl")
+            from tokens import TokenService
+            self.tokens = TokenService(self.dir, user, password, **tokens)
+            env.servers.append(self.tokens)
+            self.auth = self.tokens.config()
+        else:
+            self.auth = self.make_users(user, password) if user else ""
+        self.tls = self.make_certificate(clients) if tls else ""
         self.proc = None
         env.servers.append(self)
         for _ in range(5):  # another program may take the port first
@@ -194,20 +215,22 @@ class DockerRegistry:
         (self.dir / "htpasswd").write_bytes(line)
         return f"auth: {{htpasswd: {{realm: test, path: {self.dir}/htpasswd}}}}\n"
 
-    def make_certificate(self):
-        """ca.pem, and a certificate for loopback that it signed."""
+    def make_certificate(self, clients):
+        """ca.pem, and certificates for loopback and for a client that it signed."""
         def openssl(*argv):
             subprocess.run(["openssl", *argv], check=True, cwd=self.dir, stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL)
         need_program("openssl")
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj",
                 "/CN=test-ca", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE")
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "srv.key", "-out", "srv.csr", "-subj",
-                "/CN=localhost")
         (self.dir / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
-        openssl("x509", "-req", "-in", "srv.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-                "-extfile", "san", "-out", "srv.pem")
-        return f"  tls: {{certificate: {self.dir}/srv.pem, key: {self.dir}/srv.key}}\n"
+        for name, subject in (("srv", "/CN=localhost"), ("client", "/CN=client")):
+            openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj",
+                    subject)
+            openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                    "-days", "2", "-extfile", "san", "-out", f"{name}.pem")
+        wanted = f", clientcas: [{self.dir}/ca.pem]" if clients else ""
+        return f"  tls: {{certificate: {self.dir}/srv.pem, key: {self.dir}/srv.key{wanted}}}\n"
 
     def config(self):
         return (f"version: 0.1\nlog: {{level: warn}}\n"

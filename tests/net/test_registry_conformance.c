@@ -1,6 +1,7 @@
 /*
  * The registry over HTTP passes the suite of every registry, against a real
- * one: anonymous, with basic authentication, and over TLS (HTTP/2).
+ * one: anonymous, with basic and with token authentication, and over TLS
+ * (HTTP/2) with a client certificate.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,7 +24,12 @@ static const struct setup setups[] = {
 	 {"registry.py", "--user", "alice", "--password", "won:der", NULL},
 	 false,
 	 "YWxpY2U6d29uOmRlcg=="},
-	{"tls", {"registry.py", "--tls", NULL}, true, NULL},
+	{"token",
+	 {"registry.py", "--user", "alice", "--password", "won:der", "--tokens",
+	  NULL},
+	 false,
+	 "YWxpY2U6d29uOmRlcg=="},
+	{"tls", {"registry.py", "--tls", "--clients", NULL}, true, NULL},
 };
 
 /* What a registry of this process needs; made anew after a fork. */
@@ -38,11 +44,16 @@ static struct registry *open_registry(void *ctx)
 {
 	struct opener *o = ctx;
 	cleanup_free char *ca = xstrdup(server_value(&o->server, "ca"));
+	cleanup_free char *dir = xstrdup(server_value(&o->server, "dir"));
+	cleanup_free char *cert = xasprintf("%s/client.pem", dir);
+	cleanup_free char *key = xasprintf("%s/client.key", dir);
 	struct credentials *credentials = credentials_new();
 	const char *host = server_value(&o->server, "host");
 	const struct http_client_options co = {
 		.times = RETRY_TIMES_DEFAULT,
 		.ca_file = *ca ? ca : NULL,
+		.cert_file = *ca ? cert : NULL,
+		.key_file = *ca ? key : NULL,
 		.per_host = 16,
 	};
 	const struct registry_http_options ro = {

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""mops and mopsfs against docker-registry as it is run: for everyone, behind a
+login, behind a token service, behind TLS with client certificates."""
+import pathlib
+import shutil
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from mopstest import DockerRegistry, Failed, Skip, run, same, snapshot, write_random  # noqa: E402
+
+USER, WORD = "alice", "won:der-canary"
+
+
+def make_bundle(env):
+    folder = env.fresh("src")
+    write_random(folder / "weights.bin", 5 << 20, "weights")
+    for i in range(20):
+        write_random(folder / f"small/{i}.txt", 3000, f"small {i}")
+    return folder
+
+
+def expect(ok, what):
+    if not ok:
+        raise Failed(what)
+
+
+def use(env, registry, repo="team/model"):
+    """Push, pull, verify, mount; yields nothing, fails loudly."""
+    source = make_bundle(env)
+    ref = f"{registry.host}/{repo}:v1"
+    said = env.mops("push", source, "--to", ref, "-vvv")
+    expect(b"canary" not in said.stdout + said.stderr, "a secret is in the output")
+    env.new_cache()
+    dest = env.fresh("dest")
+    said = env.mops("pull", ref, "--dest", dest, "-vvv")
+    expect(b"canary" not in said.stdout + said.stderr, "a secret is in the output")
+    same(snapshot(source), snapshot(dest))
+    env.mops("verify", ref, "--deep")
+    env.mops("tags", f"{registry.host}/{repo}")
+    try:
+        env.new_cache()
+        with env.mount(ref) as at:
+            same(snapshot(source), snapshot(at))
+    except Skip as e:
+        print(f"# no mount: {e}", flush=True)
+    return ref
+
+
+def refused(env, ref, *args, env_vars=None, hint=None):
+    env.new_cache()
+    p = env.mops("pull", ref, *args, code=3, env=env_vars)
+    expect(hint is None or hint in p.stderr, f"no '{hint}' in {p.stderr}")
+
+
+def anonymous(env):
+    use(env, DockerRegistry(env))
+
+
+def basic(env):
+    registry = DockerRegistry(env, USER, WORD)
+    refused(env, f"{registry.host}/team/model:v1", hint=b"mops login")
+    env.log_in(registry.host, USER, WORD)
+    ref = use(env, registry)
+    refused(env, ref, "--anonymous")
+    env.log_in(registry.host, USER, "wrong")
+    refused(env, ref, hint=b"mops login")
+
+
+def token(env):
+    registry = DockerRegistry(env, USER, WORD, tokens={})
+    refused(env, f"{registry.host}/team/model:v1", hint=b"mops login")
+    env.log_in(registry.host, USER, WORD)
+    ref = use(env, registry)
+    use(env, registry, "public/model")
+    env.mops("pull", f"{registry.host}/public/model:v1", "--anonymous")
+    refused(env, ref, "--anonymous")
+    env.log_in(registry.host, USER, "wrong")
+    refused(env, ref, hint=b"--anonymous")
+
+
+def token_of_an_identity(env):
+    registry = DockerRegistry(env, USER, WORD, tokens={})
+    config = env.dir("home/.docker") / "config.json"
+    config.write_text(f'{{"auths":{{"{registry.host}":{{"identitytoken":"refresh-{USER}"}}}}}}')
+    use(env, registry)
+    expect({kind for kind, _ in registry.tokens.log} == {"refresh_token"}, registry.tokens.log)
+
+
+def token_from_a_helper(env):
+    registry = DockerRegistry(env, USER, WORD, tokens={})
+    bin_dir = env.dir("bin")
+    helper = bin_dir / "docker-credential-test"
+    helper.write_text("#!/bin/sh\nread server\n"
+                      f"[ \"$server\" = '{registry.host}' ] || exit 1\n"
+                      f"echo '{{\"Username\":\"{USER}\",\"Secret\":\"{WORD}\"}}'\n")
+    helper.chmod(0o755)
+    (env.dir("home/.docker") / "config.json").write_text('{"credsStore":"test"}')
+    env.vars["PATH"] = f"{bin_dir}:{env.vars['PATH']}"
+    use(env, registry)
+
+
+def tls(env):
+    registry = DockerRegistry(env, tls=True, clients=True)
+    ref = f"{registry.host}/team/model:v1"
+    trust = {"MOPS_CA_FILE": str(registry.dir / "ca.pem")}
+    show = {"MOPS_CERT_FILE": str(registry.dir / "client.pem"), "MOPS_KEY_FILE": str(registry.dir / "client.key")}
+    refused(env, ref)  # plain HTTP, as it is on loopback
+    env.vars["MOPS_PLAIN_HTTP"] = "false"
+    refused(env, ref, hint=b"certificate")
+    refused(env, ref, env_vars=trust)
+    refused(env, ref, env_vars=show)
+    env.vars.update(trust | show)
+    use(env, registry)
+
+
+def tls_by_certs_d(env):
+    registry = DockerRegistry(env, tls=True, clients=True)
+    env.vars["MOPS_PLAIN_HTTP"] = "false"
+    at = env.dir(f"config/containers/certs.d/{registry.host}")
+    for name, to in (("ca.pem", "ca.crt"), ("client.pem", "client.cert"), ("client.key", "client.key")):
+        shutil.copy(registry.dir / name, at / to)
+    ref = use(env, registry)
+    (at / "client.key").unlink()
+    refused(env, ref, hint=b"client.key")
+
+
+def tls_by_a_folder_of_authorities(env):
+    registry = DockerRegistry(env, tls=True)
+    env.vars["MOPS_PLAIN_HTTP"] = "false"
+    at = env.fresh("ca")
+    env.vars["MOPS_CA_FILE"] = str(at)
+    refused(env, f"{registry.host}/team/model:v1", hint=b"holds no")
+    shutil.copy(registry.dir / "ca.pem", at / "ours.pem")
+    use(env, registry)
+
+
+run([anonymous, basic, token, token_of_an_identity, token_from_a_helper, tls, tls_by_certs_d,
+     tls_by_a_folder_of_authorities])
