@@ -31,36 +31,29 @@ static struct error *error_new(enum error_kind kind, int code,
 	return err;
 }
 
+/* Of any message; @fmt and @ap as in vprintf(). */
+static int set(struct error **errp, enum error_kind kind, int code,
+	       const char *fmt, va_list ap)
+	__attribute__((format(printf, 4, 0)));
+
+static int set(struct error **errp, enum error_kind kind, int code,
+	       const char *fmt, va_list ap)
+{
+	assert(code > 0);
+	if (!errp)
+		return -code;
+	assert(!*errp);
+	*errp = error_new(kind, code, xvasprintf(fmt, ap));
+	return -code;
+}
+
 int error_set(struct error **errp, int code, const char *fmt, ...)
 {
 	va_list ap;
 
-	assert(code > 0);
-	if (!errp)
-		return -code;
-	assert(!*errp);
 	va_start(ap, fmt);
-	*errp = error_new(kind_of_code(code), code, xvasprintf(fmt, ap));
+	set(errp, kind_of_code(code), code, fmt, ap);
 	va_end(ap);
-	return -code;
-}
-
-int error_set_errno(struct error **errp, int code, const char *fmt, ...)
-{
-	cleanup_free char *what = NULL;
-	char text[128];
-	va_list ap;
-
-	assert(code > 0);
-	if (!errp)
-		return -code;
-	assert(!*errp);
-	va_start(ap, fmt);
-	what = xvasprintf(fmt, ap);
-	va_end(ap);
-	*errp = error_new(kind_of_code(code), code,
-			  xasprintf("%s: %s", what,
-				    strerror_r(code, text, sizeof(text))));
 	return -code;
 }
 
@@ -69,13 +62,26 @@ int error_set_kind(struct error **errp, enum error_kind kind, int code,
 {
 	va_list ap;
 
-	assert(code > 0);
+	va_start(ap, fmt);
+	set(errp, kind, code, fmt, ap);
+	va_end(ap);
+	return -code;
+}
+
+int error_set_errno(struct error **errp, int code, const char *fmt, ...)
+{
+	char text[128], *message;
+	va_list ap;
+
+	va_start(ap, fmt);
+	set(errp, kind_of_code(code), code, fmt, ap);
+	va_end(ap);
 	if (!errp)
 		return -code;
-	assert(!*errp);
-	va_start(ap, fmt);
-	*errp = error_new(kind, code, xvasprintf(fmt, ap));
-	va_end(ap);
+	message = xasprintf("%s: %s", (*errp)->message,
+			    strerror_r(code, text, sizeof(text)));
+	free((*errp)->message);
+	(*errp)->message = message;
 	return -code;
 }
 

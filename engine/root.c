@@ -193,24 +193,39 @@ static int parse_layer(const struct json *v, struct root *root,
 	return parse_tree_ref(v, &l->tree, errp);
 }
 
+/* An array member that is not empty. */
+static int need_some(const struct json *v, const char *key, const char *none,
+		     const struct json **ret, struct error **errp)
+{
+	int r = json_need_array(v, key, ret, errp);
+
+	return r < 0 || json_count(*ret) ? r : bad(errp, none);
+}
+
+static int parse_each(const struct json *list, struct root *root,
+		      int (*parse)(const struct json *v, struct root *root,
+				   struct error **errp),
+		      struct error **errp)
+{
+	int r = 0;
+
+	for (const struct json *e = json_first(list); e && r >= 0;
+	     e = json_next(e))
+		r = parse(e, root, errp);
+	return r;
+}
+
 static int parse_layers(const struct json *v, struct root *root,
 			struct error **errp)
 {
-	const struct json *list, *e;
+	const struct json *list;
 	int r;
 
-	r = json_need_array(v, "layers", &list, errp);
+	r = need_some(v, "layers", "there are no layers", &list, errp);
 	if (r < 0)
 		return r;
-	if (!json_count(list))
-		return bad(errp, "there are no layers");
 	root->layers = xcalloc(json_count(list), sizeof(*root->layers));
-	for (e = json_first(list); e; e = json_next(e)) {
-		r = parse_layer(e, root, errp);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return parse_each(list, root, parse_layer, errp);
 }
 
 static int find_layer(const struct root *root, const char *name, uint32_t *ret,
@@ -234,11 +249,9 @@ static int parse_role_layers(const struct json *v, const struct root *root,
 	const struct json *list, *e;
 	int r;
 
-	r = json_need_array(v, "layers", &list, errp);
+	r = need_some(v, "layers", "a role has no layers", &list, errp);
 	if (r < 0)
 		return r;
-	if (!json_count(list))
-		return bad(errp, "a role has no layers");
 	role->layers = xcalloc(json_count(list), sizeof(*role->layers));
 	for (e = json_first(list); e; e = json_next(e)) {
 		uint32_t at = 0;
@@ -282,21 +295,14 @@ static int parse_role(const struct json *v, struct root *root,
 static int parse_roles(const struct json *v, struct root *root,
 		       struct error **errp)
 {
-	const struct json *list, *e;
+	const struct json *list;
 	int r;
 
-	r = json_need_array(v, "roles", &list, errp);
+	r = need_some(v, "roles", "there are no roles", &list, errp);
 	if (r < 0)
 		return r;
-	if (!json_count(list))
-		return bad(errp, "there are no roles");
 	root->roles = xcalloc(json_count(list), sizeof(*root->roles));
-	for (e = json_first(list); e; e = json_next(e)) {
-		r = parse_role(e, root, errp);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return parse_each(list, root, parse_role, errp);
 }
 
 struct distinct {

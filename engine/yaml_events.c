@@ -21,20 +21,31 @@ struct reader {
 	struct map keys; /* of (mapping number, key) → its node */
 };
 
+static int refuse_atv(const char *file, size_t line, size_t col,
+		      struct error **errp, const char *fmt, va_list ap)
+	__attribute__((format(printf, 5, 0)));
 static int refuse_at(const char *file, size_t line, size_t col,
 		     struct error **errp, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 
+static int refuse_atv(const char *file, size_t line, size_t col,
+		      struct error **errp, const char *fmt, va_list ap)
+{
+	cleanup_free char *what = xvasprintf(fmt, ap);
+
+	return error_set(errp, EINVAL, "%s:%zu:%zu: %s", file, line, col, what);
+}
+
 static int refuse_at(const char *file, size_t line, size_t col,
 		     struct error **errp, const char *fmt, ...)
 {
-	cleanup_free char *what = NULL;
 	va_list ap;
+	int r;
 
 	va_start(ap, fmt);
-	what = xvasprintf(fmt, ap);
+	r = refuse_atv(file, line, col, errp, fmt, ap);
 	va_end(ap);
-	return error_set(errp, EINVAL, "%s:%zu:%zu: %s", file, line, col, what);
+	return r;
 }
 
 /* A byte that is no character has an offset, but no mark. */
@@ -352,25 +363,25 @@ void yaml_doc_release(struct yaml_doc *d)
 int yaml_error(const struct yaml_doc *d, const struct yaml_node *n,
 	       struct error **errp, const char *fmt, ...)
 {
-	cleanup_free char *what = NULL;
 	va_list ap;
+	int r;
 
 	va_start(ap, fmt);
-	what = xvasprintf(fmt, ap);
+	r = refuse_atv(d->file, n->line, n->col, errp, fmt, ap);
 	va_end(ap);
-	return refuse_at(d->file, n->line, n->col, errp, "%s", what);
+	return r;
 }
 
 int yaml_key_error(const struct yaml_doc *d, const struct yaml_node *n,
 		   struct error **errp, const char *fmt, ...)
 {
-	cleanup_free char *what = NULL;
 	va_list ap;
+	int r;
 
 	va_start(ap, fmt);
-	what = xvasprintf(fmt, ap);
+	r = refuse_atv(d->file, n->key_line, n->key_col, errp, fmt, ap);
 	va_end(ap);
-	return refuse_at(d->file, n->key_line, n->key_col, errp, "%s", what);
+	return r;
 }
 
 int yaml_need_text(const struct yaml_doc *d, const struct yaml_node *n,
