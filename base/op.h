@@ -7,10 +7,12 @@
 #ifndef BASE_OP_H
 #define BASE_OP_H
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/time.h"
 
 struct op {
@@ -34,6 +36,28 @@ static inline bool op_cancelled(const struct op *op)
 static inline int64_t op_deadline(const struct op *op)
 {
 	return op ? op->deadline_ns : TIME_NEVER;
+}
+
+/* For loops that touch no network: 0, -ECANCELED or -ETIMEDOUT. */
+static inline int op_go_on(const struct op *op, struct error **errp)
+{
+	if (op_cancelled(op))
+		return error_set(errp, ECANCELED, "cancelled");
+	if (op_deadline(op) != TIME_NEVER && time_mono_ns() >= op_deadline(op))
+		return error_set(errp, ETIMEDOUT, "out of time");
+	return 0;
+}
+
+static inline void op_count_in(const struct op *op, uint64_t n)
+{
+	if (op && op->bytes_in)
+		atomic_fetch_add(op->bytes_in, n);
+}
+
+static inline void op_count_out(const struct op *op, uint64_t n)
+{
+	if (op && op->bytes_out)
+		atomic_fetch_add(op->bytes_out, n);
 }
 
 #endif

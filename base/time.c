@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/io.h"
@@ -17,7 +16,7 @@ static int64_t clock_ns(clockid_t clock)
 
 	if (clock_gettime(clock, &ts) < 0)
 		abort(); /* only for a clock that does not exist */
-	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+	return timespec_ns(&ts);
 }
 
 int64_t time_mono_ns(void)
@@ -25,9 +24,14 @@ int64_t time_mono_ns(void)
 	return clock_ns(CLOCK_MONOTONIC);
 }
 
+int64_t time_wall_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
 int64_t time_wall_s(void)
 {
-	return clock_ns(CLOCK_REALTIME) / NS_PER_S;
+	return time_wall_ns() / NS_PER_S;
 }
 
 int64_t time_deadline_ms(int64_t ms)

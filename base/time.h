@@ -3,14 +3,20 @@
 #define BASE_TIME_H
 
 #include <stdint.h>
+#include <time.h>
 
 #define NS_PER_MS  1000000LL
 #define NS_PER_S   1000000000LL
 #define TIME_NEVER INT64_MAX
 
 int64_t time_mono_ns(void);
-/* Seconds since 1970 of the wall clock. */
+/* The wall clock, since 1970. */
 int64_t time_wall_s(void);
+int64_t time_wall_ns(void);
+static inline int64_t timespec_ns(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * NS_PER_S + t->tv_nsec;
+}
 /* Now plus @ms, saturating. */
 int64_t time_deadline_ms(int64_t ms);
 void time_sleep_ms(int64_t ms);

@@ -34,11 +34,6 @@ struct gc {
 	size_t n, cap;
 };
 
-static int64_t ns_of(const struct timespec *t)
-{
-	return (int64_t)t->tv_sec * NS_PER_S + t->tv_nsec;
-}
-
 /*
  * Candidates.
  */
@@ -70,8 +65,8 @@ static int look_at_blob(void *ctx, const char *name, const char *base,
 	/* The index is touched when a blob is used. */
 	cand.used_ns = fstatat(g->c->room[ROOM_INDEX], name, &index,
 			       AT_SYMLINK_NOFOLLOW) == 0
-			       ? ns_of(&index.st_mtim)
-			       : ns_of(&st->st_mtim);
+			       ? timespec_ns(&index.st_mtim)
+			       : timespec_ns(&st->st_mtim);
 	add_candidate(g, &cand);
 	return 0;
 }
@@ -83,7 +78,7 @@ static int look_at_partial(void *ctx, const char *name, const char *base,
 	const char *dot = strrchr(name, '.');
 	struct candidate cand = {
 		.bytes = (uint64_t)st->st_blocks * 512,
-		.used_ns = ns_of(&st->st_mtim),
+		.used_ns = timespec_ns(&st->st_mtim),
 	};
 
 	g->report->bytes_before += cand.bytes;
@@ -124,10 +119,7 @@ static struct timespec leases_changed(struct cache *c)
 /* Stamps come from a clock that ticks: two changes may have one stamp. */
 static bool just_now(const struct timespec *t)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return ns_of(&now) - ns_of(t) < TICK_NS;
+	return time_wall_ns() - timespec_ns(t) < TICK_NS;
 }
 
 /* A mount or a command may have begun since we looked. */
@@ -137,7 +129,8 @@ static int still_unneeded(struct gc *g, const struct digest *d,
 	struct timespec changed = leases_changed(g->c);
 	int r;
 
-	if (ns_of(&changed) != ns_of(&g->marked) || just_now(&changed)) {
+	if (timespec_ns(&changed) != timespec_ns(&g->marked) ||
+	    just_now(&changed)) {
 		g->marked = changed;
 		r = gc_mark(g->c, g->opt, &g->needed, errp);
 		if (r < 0)
@@ -193,8 +186,9 @@ static int remove_one(struct gc *g, const struct candidate *cand,
 {
 	int r;
 
-	if (op_cancelled(g->opt->op))
-		return error_set(errp, ECANCELED, "cancelled");
+	r = op_go_on(g->opt->op, errp);
+	if (r < 0)
+		return r;
 	r = still_unneeded(g, &cand->digest, errp);
 	if (r > 0 && !g->opt->dry_run)
 		r = cand->partial ? remove_partial(g, cand)

@@ -233,16 +233,11 @@ bool hashes_get(struct hashes *h, const char *path, const struct stat *st,
 	return found;
 }
 
-static int64_t ns_of(const struct timespec *t)
-{
-	return (int64_t)t->tv_sec * NS_PER_S + t->tv_nsec;
-}
-
 /* Could it have changed after it was hashed, within the same clock tick? */
 static bool is_racy(const struct stat *st, int64_t hashed_at_wall_ns)
 {
-	return hashed_at_wall_ns - ns_of(&st->st_mtim) < RACY_NS ||
-	       hashed_at_wall_ns - ns_of(&st->st_ctim) < RACY_NS;
+	return hashed_at_wall_ns - timespec_ns(&st->st_mtim) < RACY_NS ||
+	       hashed_at_wall_ns - timespec_ns(&st->st_ctim) < RACY_NS;
 }
 
 void hashes_put(struct hashes *h, const char *path, const struct stat *st,

@@ -115,8 +115,9 @@ static int import_entries(struct importer *im, const struct op *op,
 	int r;
 
 	while ((r = tar_reader_next(im->tar, &e, errp)) > 0) {
-		if (op_cancelled(op))
-			return error_set(errp, ECANCELED, "cancelled");
+		r = op_go_on(op, errp);
+		if (r < 0)
+			return r;
 		r = import_entry(im, &e, errp);
 		if (r < 0)
 			return r;

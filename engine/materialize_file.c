@@ -226,8 +226,9 @@ int mat_stage_entry(struct mat *m, size_t i, struct error **errp)
 
 	if (e->kind == MAT_DIR || !mat_writes(e))
 		return 0;
-	if (op_cancelled(m->op))
-		return error_set(errp, ECANCELED, "cancelled");
+	r = op_go_on(m->op, errp);
+	if (r < 0)
+		return r;
 	r = mat_entry_path(m, e, &path, &n, errp);
 	if (r >= 0)
 		r = write_entry(m, e, &n, mat_stage_name(i).str, errp);

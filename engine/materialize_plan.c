@@ -476,8 +476,9 @@ static int compare_one(void *ctx, size_t i, struct error **errp)
 
 	if (!e->compare)
 		return 0;
-	if (op_cancelled(m->op))
-		return error_set(errp, ECANCELED, "cancelled");
+	r = op_go_on(m->op, errp);
+	if (r < 0)
+		return r;
 	r = mat_entry_path(m, e, &path, &n, errp);
 	if (r < 0)
 		return r;

@@ -24,14 +24,6 @@ struct hashing {
 	struct progress *progress;
 };
 
-static int64_t wall_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * NS_PER_S + now.tv_nsec;
-}
-
 static bool same_time(struct timespec a, struct timespec b)
 {
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
@@ -113,12 +105,13 @@ static int hash_one(void *ctx, size_t i, struct error **errp)
 	const struct unhashed *u = &h->w->unhashed[i];
 	const struct scan_options *o = h->w->o;
 	struct inv_entry *e = &h->w->entries[u->entry];
-	int64_t begun = wall_ns();
+	int64_t begun = time_wall_ns();
 	cleanup_fd int fd = -1;
 	int r;
 
-	if (op_cancelled(o->op))
-		return error_set(errp, ECANCELED, "interrupted");
+	r = op_go_on(o->op, errp);
+	if (r < 0)
+		return r;
 	fd = scan_open(h->w->rootfd, o->follow_symlinks, e->fs_path);
 	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP)
 		return scan_changed(errp, e->path);

@@ -401,11 +401,10 @@ static int read_folder(struct walker *wk, struct folder *f, struct error **errp)
 {
 	cleanup_names struct names names = {0};
 	size_t fs_len = wk->fs_path.len;
-	int r = op_cancelled(wk->w->o->op)
-			? error_set(errp, ECANCELED, "interrupted")
-			: names_read(f->fd, strbuf_str(&wk->path), &names,
-				     errp);
+	int r = op_go_on(wk->w->o->op, errp);
 
+	if (r >= 0)
+		r = names_read(f->fd, strbuf_str(&wk->path), &names, errp);
 	if (r == 0 && names.has_ignore_file)
 		r = read_ignore_file(wk, f, errp);
 	for (size_t i = 0; i < names.n && r == 0; i++) {

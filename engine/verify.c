@@ -161,9 +161,10 @@ static int check_one(void *ctx, size_t i, struct error **errp)
 	struct verify *v = ctx;
 	const struct manifest *m = &v->b->manifest;
 	const struct descriptor *d = i ? &m->layers[i - 1] : &m->config;
+	int r = op_go_on(v->op, errp);
 
-	if (op_cancelled(v->op))
-		return error_set(errp, ECANCELED, "cancelled");
+	if (r < 0)
+		return r;
 	check_blob(v, d);
 	count_blob(v, d->size);
 	return 0;

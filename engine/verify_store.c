@@ -99,8 +99,9 @@ static int check_one(void *ctx, size_t i, struct error **errp)
 		xasprintf("external '%.*s'", (int)src->uri_len, src->uri);
 	int r;
 
-	if (op_cancelled(j->v->op))
-		return error_set(errp, ECANCELED, "cancelled");
+	r = op_go_on(j->v->op, errp);
+	if (r < 0)
+		return r;
 	r = look(j->v, src, &err);
 	if (r < 0)
 		verify_failed(j->v, r, err, what);

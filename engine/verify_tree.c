@@ -173,8 +173,9 @@ static int check_sources(struct verify *v, const struct tree *t,
 		if (r < 0)
 			return r;
 		fetch_source_close(s);
-		if (op_cancelled(v->op))
-			return error_set(errp, ECANCELED, "cancelled");
+		r = op_go_on(v->op, errp);
+		if (r < 0)
+			return r;
 		if (v->deep && src.kind == TREE_SOURCE_PACK)
 			check_pack(v, t, i, &src);
 	}
@@ -254,9 +255,12 @@ int verify_trees(struct verify *v, struct error **errp)
 	const struct root *root = &v->b->root;
 
 	for (size_t i = 0; i < root->n_layers; i++) {
+		int r;
+
 		check_layer(v, i);
-		if (op_cancelled(v->op))
-			return error_set(errp, ECANCELED, "cancelled");
+		r = op_go_on(v->op, errp);
+		if (r < 0)
+			return r;
 	}
 	for (size_t i = 0; v->deep && i < root->n_roles; i++)
 		check_role(v, &root->roles[i]);

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "storage/opcheck.h"
 
 #define DELAY_SLICE 20 /* ms between looks at the operation's end */
 

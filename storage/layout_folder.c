@@ -9,7 +9,6 @@
 #include "base/io.h"
 #include "base/lock.h"
 #include "base/strbuf.h"
-#include "storage/opcheck.h"
 
 #define VERSION_FILE "oci-layout"
 #define VERSION_TEXT "{\"imageLayoutVersion\":\"1.0.0\"}"

@@ -8,7 +8,6 @@
 #include "base/alloc.h"
 #include "base/lock.h"
 #include "base/map.h"
-#include "storage/opcheck.h"
 
 #define PIECE ((size_t)64 << 10)
 

@@ -9,7 +9,6 @@
 
 #include "base/alloc.h"
 #include "base/io.h"
-#include "storage/opcheck.h"
 #include "storage/staged.h"
 
 #define PIECE ((size_t)256 << 10)

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "storage/opcheck.h"
 
 int fake_check(const char *repo, const char *tag, const struct op *op,
 	       struct error **errp)

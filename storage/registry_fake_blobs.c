@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "storage/opcheck.h"
 
 #define PIECE ((size_t)64 << 10)
 

@@ -6,7 +6,6 @@
 
 #include "base/alloc.h"
 #include "base/io.h"
-#include "storage/opcheck.h"
 #include "storage/staged.h"
 
 #define READ_PIECE ((size_t)256 << 10)

@@ -9,7 +9,6 @@
 #include "base/io.h"
 #include "base/map.h"
 #include "storage/manifest_info.h"
-#include "storage/opcheck.h"
 
 /* Reading. */
 

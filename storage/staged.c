@@ -10,7 +10,6 @@
 
 #include "base/alloc.h"
 #include "base/io.h"
-#include "storage/opcheck.h"
 
 #define PIECE ((size_t)1 << 20)
 #define TRIES 100
