@@ -30,8 +30,8 @@ void backing_unref(struct backing *b)
 	if (atomic_fetch_sub(&b->refs, 1) != 1)
 		return;
 	closep(&b->map_fd);
-	if (b->staged)
-		staged_discard(b->staged); /* its descriptor is @fd */
+	if (b->draft)
+		draft_discard(b->draft); /* its descriptor is @fd */
 	else
 		closep(&b->fd);
 	free(b);
@@ -247,12 +247,12 @@ int backing_get_or_make(struct content *ct, struct backing **ret,
 	return 0;
 }
 
-void backing_adopt(struct content *ct, struct staged **take_s)
+void backing_adopt(struct content *ct, struct draft **take_s)
 {
 	struct backing *b = backing_new();
 
-	b->staged = steal_ptr(take_s);
-	b->fd = staged_fd(b->staged);
+	b->draft = steal_ptr(take_s);
+	b->fd = draft_fd(b->draft);
 	mutex_lock(&ct->lock);
 	if (!ct->backing)
 		ct->backing = steal_ptr(&b);

@@ -96,7 +96,7 @@ static int flush_data(struct cache *c, struct batch *ba)
 
 static int entry_name(struct cache *c, const struct batch_entry *e)
 {
-	const char *tmp = e->b->staged ? staged_name(e->b->staged) : NULL;
+	const char *tmp = e->b->draft ? draft_name(e->b->draft) : NULL;
 
 	return tmp ? blob_name(c, e->b->fd, ROOM_TMP, tmp, &e->digest)
 		   : blob_name(c, e->b->fd, ROOM_PARTIAL, e->part.str,

@@ -369,27 +369,26 @@ static int put_single(struct content *ct, const void *buf, size_t n,
 		      struct error **errp)
 {
 	cleanup_backing struct backing *b = NULL;
-	cleanup_staged struct staged *s = NULL;
+	cleanup_draft struct draft *s = NULL;
 	struct partial_name name;
 	int r = backing_get(ct, true, &b);
 
 	if (r == 0)
 		return 0; /* sealed, or waiting for it */
 	if (r == -ENOENT)
-		r = staged_new(ct->c, n, &s, errp);
+		r = draft_new(ct->c, n, &s, errp);
 	else
 		return error_set_errno(errp, -r, "cannot look for '%s'",
 				       digest_to_hex(&ct->digest).str);
 	if (r == 0)
-		r = staged_write(s, buf, n, errp);
+		r = draft_write(s, buf, n, errp);
 	if (r < 0)
 		return r;
 	/* For other processes to find; a leftover of a power cut, which may be
 	 * damaged, gives way when it is read. */
 	name = partial_name(ct, ".part");
 	if (shard_make(ct->c, ROOM_PARTIAL, name.str) >= 0)
-		(void)link_fd(staged_fd(s), ct->c->room[ROOM_PARTIAL],
-			      name.str);
+		(void)link_fd(draft_fd(s), ct->c->room[ROOM_PARTIAL], name.str);
 	backing_adopt(ct, &s);
 	return 0;
 }

@@ -22,10 +22,10 @@ struct backing {
 	atomic_uint refs;
 	bool sealed;
 	int fd;
-	int map_fd;            /* a partial's of several chunks, else -1 */
-	struct staged *staged; /* owns @fd then: written by us, hashed before */
-	atomic_bool queued;    /* in a batch */
-	atomic_bool done;      /* the batch was written: look at the disk */
+	int map_fd;          /* a partial's of several chunks, else -1 */
+	struct draft *draft; /* owns @fd then: written by us, hashed before */
+	atomic_bool queued;  /* in a batch */
+	atomic_bool done;    /* the batch was written: look at the disk */
 };
 
 /* Is every chunk there, as far as we know, without a look at a map? */
@@ -77,7 +77,7 @@ int backing_get(struct content *ct, bool fresh, struct backing **ret);
 int backing_get_or_make(struct content *ct, struct backing **ret,
 			struct error **errp);
 /* The bytes of a content of one chunk, whole, until it is sealed. */
-void backing_adopt(struct content *ct, struct staged **take_s);
+void backing_adopt(struct content *ct, struct draft **take_s);
 struct backing *backing_ref(struct backing *b);
 void backing_unref(struct backing *b);
 static inline void backing_unrefp(struct backing **b)

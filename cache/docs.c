@@ -47,7 +47,7 @@ static bool doc_is_there(struct cache *c, const struct digest *d, size_t n)
 int cache_doc_put(struct cache *c, const struct digest *d, const void *buf,
 		  size_t n, struct error **errp)
 {
-	cleanup_staged struct staged *s = NULL;
+	cleanup_draft struct draft *s = NULL;
 	struct digest got = digest_of_buf(buf, n);
 	int r;
 
@@ -56,11 +56,11 @@ int cache_doc_put(struct cache *c, const struct digest *d, const void *buf,
 				 digest_to_hex(d).str, digest_to_hex(&got).str);
 	if (doc_is_there(c, d, n))
 		return 0;
-	r = staged_new(c, n, &s, errp);
+	r = draft_new(c, n, &s, errp);
 	if (r == 0)
-		r = staged_write(s, buf, n, errp);
+		r = draft_write(s, buf, n, errp);
 	if (r == 0)
-		r = staged_publish(s, d, errp);
+		r = draft_publish(s, d, errp);
 	return r;
 }
 

@@ -34,13 +34,7 @@ struct file_head {
 struct entry_head {
 	uint32_t path_len;
 	uint32_t n_chunks;
-	uint64_t dev;
-	uint64_t ino;
-	uint64_t size;
-	uint64_t mtime_s;
-	uint64_t ctime_s;
-	uint32_t mtime_ns;
-	uint32_t ctime_ns;
+	struct stat_record stat;
 	struct digest digest;
 };
 _Static_assert(sizeof(struct entry_head) == 88, "no padding");
@@ -168,26 +162,6 @@ void hashes_free(struct hashes *h)
  * Looking up, and adding.
  */
 
-static void head_fill(struct entry_head *h, const struct stat *st)
-{
-	memset(h, 0, sizeof(*h));
-	h->dev = htole64(st->st_dev);
-	h->ino = htole64(st->st_ino);
-	h->size = htole64((uint64_t)st->st_size);
-	h->mtime_s = htole64((uint64_t)st->st_mtim.tv_sec);
-	h->ctime_s = htole64((uint64_t)st->st_ctim.tv_sec);
-	h->mtime_ns = htole32((uint32_t)st->st_mtim.tv_nsec);
-	h->ctime_ns = htole32((uint32_t)st->st_ctim.tv_nsec);
-}
-
-/* Everything of a head that comes from a stat. */
-static bool head_same(const struct entry_head *a, const struct entry_head *b)
-{
-	return memcmp(&a->dev, &b->dev,
-		      offsetof(struct entry_head, digest) -
-			      offsetof(struct entry_head, dev)) == 0;
-}
-
 static uint32_t chunks_wanted(uint64_t size)
 {
 	return size > CHUNK_SIZE && size <= CONTENT_SIZE_MAX ? chunk_count(size)
@@ -203,11 +177,10 @@ static bool hashes_get_locked(struct hashes *h, const char *path,
 			      struct digest **ret_chunks, size_t *ret_n_chunks)
 {
 	struct entry *e = map_get(&h->entries, path, strlen(path));
-	struct entry_head now;
+	struct stat_record now = stat_record(st);
 	size_t n;
 
-	head_fill(&now, st);
-	if (!e || !head_same(&e->head, &now))
+	if (!e || memcmp(&e->head.stat, &now, sizeof(now)) != 0)
 		return false;
 	n = le32toh(e->head.n_chunks);
 	if (ret_chunks && n != chunks_wanted((uint64_t)st->st_size))
@@ -251,10 +224,12 @@ void hashes_put(struct hashes *h, const char *path, const struct stat *st,
 	    n_chunks > UINT32_MAX)
 		return;
 	e = xcalloc(1, sizeof(*e) + n_chunks * DIGEST_SIZE);
-	head_fill(&e->head, st);
-	e->head.path_len = htole32((uint32_t)len);
-	e->head.n_chunks = htole32((uint32_t)n_chunks);
-	e->head.digest = *d;
+	e->head = (struct entry_head){
+		.path_len = htole32((uint32_t)len),
+		.n_chunks = htole32((uint32_t)n_chunks),
+		.stat = stat_record(st),
+		.digest = *d,
+	};
 	e->used = true;
 	e->chunks = (struct digest *)(e + 1);
 	if (n_chunks)

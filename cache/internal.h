@@ -137,29 +137,28 @@ void blob_record(struct cache *c, int fd, const struct digest *d);
 int link_fd(int fd, int dirfd, const char *name);
 
 /*
- * staged.c: a file of the cache that is being written, without a name.
+ * draft.c: a file of the cache that is being written, without a name.
  */
-struct staged;
+struct draft;
 /* @size 0: unknown. Space is reserved first, so a full disk shows early. */
-int staged_new(struct cache *c, uint64_t size, struct staged **ret,
-	       struct error **errp);
-void staged_discard(struct staged *s);
-static inline void staged_discardp(struct staged **s)
+int draft_new(struct cache *c, uint64_t size, struct draft **ret,
+	      struct error **errp);
+void draft_discard(struct draft *s);
+static inline void draft_discardp(struct draft **s)
 {
 	if (*s)
-		staged_discard(*s);
+		draft_discard(*s);
 	*s = 0;
 }
-#define cleanup_staged __attribute__((cleanup(staged_discardp)))
-int staged_fd(const struct staged *s);
+#define cleanup_draft __attribute__((cleanup(draft_discardp)))
+int draft_fd(const struct draft *s);
 /* In tmp/; NULL when it has none. */
-const char *staged_name(const struct staged *s);
+const char *draft_name(const struct draft *s);
 /* -EBADMSG: more than the announced size. */
-int staged_write(struct staged *s, const void *buf, size_t n,
-		 struct error **errp);
+int draft_write(struct draft *s, const void *buf, size_t n,
+		struct error **errp);
 /* Flush and seal as @d, which the caller knows the bytes to hash to. */
-int staged_publish(struct staged *s, const struct digest *d,
-		   struct error **errp);
+int draft_publish(struct draft *s, const struct digest *d, struct error **errp);
 
 /*
  * batch.c: small contents get their final names together. Hold no lock.
@@ -171,6 +170,20 @@ int batch_flush(struct cache *c);
 /*
  * statindex.c: the stat of each sealed blob when it was last hashed.
  */
+
+/* What says that a file is the one that was hashed; little-endian, as files of
+ * the cache keep it. */
+struct stat_record {
+	uint64_t dev;
+	uint64_t ino;
+	uint64_t size;
+	uint64_t mtime_s;
+	uint64_t ctime_s;
+	uint32_t mtime_ns;
+	uint32_t ctime_ns;
+};
+struct stat_record stat_record(const struct stat *st);
+
 bool statindex_matches(struct cache *c, const struct digest *d,
 		       const struct stat *st);
 void statindex_put(struct cache *c, const struct digest *d,

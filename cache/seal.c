@@ -137,7 +137,7 @@ static int check_single(struct content *ct, struct backing *b)
 	cleanup_free unsigned char *buf = NULL;
 	ssize_t n;
 
-	if (b->staged)
+	if (b->draft)
 		return 0;
 	buf = xmalloc(CHUNK_SIZE);
 	n = io_pread_full(b->fd, buf, (size_t)ct->size, 0);

@@ -21,13 +21,7 @@
 struct record {
 	char magic[8];
 	uint8_t digest[DIGEST_SIZE];
-	uint64_t dev;
-	uint64_t ino;
-	uint64_t size;
-	uint64_t mtime_s;
-	uint64_t ctime_s;
-	uint32_t mtime_ns;
-	uint32_t ctime_ns;
+	struct stat_record stat;
 	uint64_t zero;
 	uint64_t checksum; /* XXH3 of all before */
 };
@@ -40,19 +34,26 @@ static uint64_t record_checksum(const struct record *r)
 	return htole64(XXH3_64bits(r, offsetof(struct record, checksum)));
 }
 
+struct stat_record stat_record(const struct stat *st)
+{
+	return (struct stat_record){
+		.dev = htole64(st->st_dev),
+		.ino = htole64(st->st_ino),
+		.size = htole64((uint64_t)st->st_size),
+		.mtime_s = htole64((uint64_t)st->st_mtim.tv_sec),
+		.ctime_s = htole64((uint64_t)st->st_ctim.tv_sec),
+		.mtime_ns = htole32((uint32_t)st->st_mtim.tv_nsec),
+		.ctime_ns = htole32((uint32_t)st->st_ctim.tv_nsec),
+	};
+}
+
 static void record_fill(struct record *r, const struct digest *d,
 			const struct stat *st)
 {
 	memset(r, 0, sizeof(*r));
 	memcpy(r->magic, record_magic, sizeof(r->magic));
 	memcpy(r->digest, d->b, DIGEST_SIZE);
-	r->dev = htole64(st->st_dev);
-	r->ino = htole64(st->st_ino);
-	r->size = htole64((uint64_t)st->st_size);
-	r->mtime_s = htole64((uint64_t)st->st_mtim.tv_sec);
-	r->ctime_s = htole64((uint64_t)st->st_ctim.tv_sec);
-	r->mtime_ns = htole32((uint32_t)st->st_mtim.tv_nsec);
-	r->ctime_ns = htole32((uint32_t)st->st_ctim.tv_nsec);
+	r->stat = stat_record(st);
 	r->checksum = record_checksum(r);
 }
 
@@ -69,13 +70,13 @@ bool statindex_parse(const void *buf, size_t n, const struct digest *d,
 	    r.checksum != record_checksum(&r))
 		return false;
 	memset(ret, 0, sizeof(*ret));
-	ret->st_dev = (dev_t)le64toh(r.dev);
-	ret->st_ino = (ino_t)le64toh(r.ino);
-	ret->st_size = (off_t)le64toh(r.size);
-	ret->st_mtim.tv_sec = (time_t)le64toh(r.mtime_s);
-	ret->st_ctim.tv_sec = (time_t)le64toh(r.ctime_s);
-	ret->st_mtim.tv_nsec = (long)le32toh(r.mtime_ns);
-	ret->st_ctim.tv_nsec = (long)le32toh(r.ctime_ns);
+	ret->st_dev = (dev_t)le64toh(r.stat.dev);
+	ret->st_ino = (ino_t)le64toh(r.stat.ino);
+	ret->st_size = (off_t)le64toh(r.stat.size);
+	ret->st_mtim.tv_sec = (time_t)le64toh(r.stat.mtime_s);
+	ret->st_ctim.tv_sec = (time_t)le64toh(r.stat.ctime_s);
+	ret->st_mtim.tv_nsec = (long)le32toh(r.stat.mtime_ns);
+	ret->st_ctim.tv_nsec = (long)le32toh(r.stat.ctime_ns);
 	return true;
 }
 

@@ -9,8 +9,6 @@
 #include "base/lock.h"
 #include "base/map.h"
 
-#define PIECE ((size_t)64 << 10)
-
 /* Never changed and never freed before the store is: used without lock. */
 struct fake_object {
 	struct fake_object *next; /* of all that ever were */
@@ -70,25 +68,6 @@ static int fake_stat(struct object_store *s, const struct pointer_uri *uri,
 	return 0;
 }
 
-static int deliver(const struct fake_object *o, uint64_t off, uint64_t len,
-		   struct sink *sink, const struct op *op, struct error **errp)
-{
-	int r = 0;
-
-	while (r == 0 && len > 0) {
-		size_t n = (size_t)MIN(len, (uint64_t)PIECE);
-
-		r = op_go_on(op, errp);
-		if (r == 0)
-			r = sink->write(sink, o->buf + off, n, errp);
-		if (r == 0)
-			op_count_in(op, n);
-		off += n;
-		len -= n;
-	}
-	return r;
-}
-
 static int fake_read(struct object_store *s, const struct pointer_uri *uri,
 		     const char *validator, uint64_t off, uint64_t len,
 		     struct sink *sink, const struct op *op,
@@ -105,25 +84,7 @@ static int fake_read(struct object_store *s, const struct pointer_uri *uri,
 	if (off > o->info.size || len > o->info.size - off)
 		return error_set(errp, EPROTO, "object '%s' ends early",
 				 uri->key);
-	return deliver(o, off, len, sink, op, errp);
-}
-
-static int read_feed(struct feed *feed, char *buf, const struct op *op,
-		     struct error **errp)
-{
-	uint64_t off;
-	int r = op_go_on(op, errp);
-
-	for (off = 0; r == 0 && off < feed->size; off += PIECE) {
-		size_t n = (size_t)MIN(feed->size - off, (uint64_t)PIECE);
-
-		r = op_go_on(op, errp);
-		if (r == 0)
-			r = feed->pread(feed, buf + off, n, off, errp);
-		if (r == 0)
-			op_count_out(op, n);
-	}
-	return r;
+	return sink_put(sink, o->buf + off, len, op, errp);
 }
 
 /* Returns what has the name now: @o, or what had it before. */
@@ -168,7 +129,7 @@ static int fake_put(struct object_store *s, const struct pointer_uri *uri,
 	int r;
 
 	buf = xmalloc((size_t)feed->size + 1);
-	r = read_feed(feed, buf, op, errp);
+	r = feed_get(feed, buf, op, errp);
 	if (r < 0)
 		return r;
 	got = digest_of_buf(buf, (size_t)feed->size);

@@ -5,8 +5,6 @@
 
 #include "base/alloc.h"
 
-#define PIECE ((size_t)64 << 10)
-
 static const struct fake_blob *
 get_blob(struct registry_fake *f, const char *repo, const struct digest *d)
 {
@@ -32,25 +30,6 @@ int fake_has_blob(struct registry *r, const char *repo, const struct digest *d,
 	return b != NULL;
 }
 
-static int deliver(const struct fake_blob *b, uint64_t off, uint64_t len,
-		   struct sink *sink, const struct op *op, struct error **errp)
-{
-	int r = 0;
-
-	while (r == 0 && len > 0) {
-		size_t n = (size_t)MIN(len, (uint64_t)PIECE);
-
-		r = op_go_on(op, errp);
-		if (r == 0)
-			r = sink->write(sink, b->buf + off, n, errp);
-		if (r == 0)
-			op_count_in(op, n);
-		off += n;
-		len -= n;
-	}
-	return r;
-}
-
 int fake_read_blob(struct registry *r, const char *repo, const struct digest *d,
 		   uint64_t size, uint64_t off, uint64_t len, struct sink *sink,
 		   const struct op *op, struct error **errp)
@@ -70,25 +49,7 @@ int fake_read_blob(struct registry *r, const char *repo, const struct digest *d,
 	if (off > size || len > size - off)
 		return error_set(errp, EINVAL, "a range beyond blob '%s'",
 				 digest_to_str(d).str);
-	return deliver(b, off, len, sink, op, errp);
-}
-
-static int read_feed(struct feed *feed, char *buf, const struct op *op,
-		     struct error **errp)
-{
-	uint64_t off;
-	int r = 0;
-
-	for (off = 0; r == 0 && off < feed->size; off += PIECE) {
-		size_t n = (size_t)MIN(feed->size - off, (uint64_t)PIECE);
-
-		r = op_go_on(op, errp);
-		if (r == 0)
-			r = feed->pread(feed, buf + off, n, off, errp);
-		if (r == 0)
-			op_count_out(op, n);
-	}
-	return r;
+	return sink_put(sink, b->buf + off, len, op, errp);
 }
 
 /* Into the list of all, and known in @repo. */
@@ -123,7 +84,7 @@ int fake_put_blob(struct registry *r, const char *repo, const struct digest *d,
 	if (rc < 0)
 		return rc;
 	buf = xmalloc((size_t)feed->size + 1);
-	rc = read_feed(feed, buf, op, errp);
+	rc = feed_get(feed, buf, op, errp);
 	if (rc < 0)
 		return rc;
 	got = digest_of_buf(buf, (size_t)feed->size);

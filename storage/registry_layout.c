@@ -27,6 +27,15 @@ int layout_read_folder(struct registry_layout *l, int *ret_dirfd,
 	return 0;
 }
 
+int layout_look(struct registry *r, const char *repo, const char *tag,
+		int *ret_dirfd, struct layout_index *ret, struct error **errp)
+{
+	int rc = registry_check_names(repo, tag, errp);
+
+	return rc < 0 ? rc
+		      : layout_read_folder(layout_of(r), ret_dirfd, ret, errp);
+}
+
 static int layout_ping(struct registry *r, const struct op *op,
 		       struct error **errp)
 {
@@ -48,10 +57,7 @@ static int layout_resolve(struct registry *r, const char *repo, const char *tag,
 	cleanup_fd int dirfd = -1;
 	int rc;
 
-	rc = registry_check_names(repo, tag, errp);
-	if (rc < 0)
-		return rc;
-	rc = layout_read_folder(layout_of(r), &dirfd, &idx, errp);
+	rc = layout_look(r, repo, tag, &dirfd, &idx, errp);
 	if (rc < 0)
 		return rc;
 	rc = layout_index_find(&idx, name, &e, errp);
@@ -93,10 +99,7 @@ static int layout_list_tags(struct registry *r, const char *repo, char ***ret,
 	size_t i;
 	int rc;
 
-	rc = registry_check_names(repo, NULL, errp);
-	if (rc < 0)
-		return rc;
-	rc = layout_read_folder(layout_of(r), &dirfd, &idx, errp);
+	rc = layout_look(r, repo, NULL, &dirfd, &idx, errp);
 	if (rc < 0)
 		return rc;
 	for (i = 0; i < idx.n; i++) {

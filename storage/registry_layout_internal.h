@@ -23,6 +23,11 @@ static inline struct registry_layout *layout_of(struct registry *r)
 int layout_read_folder(struct registry_layout *l, int *ret_dirfd,
 		       struct layout_index *ret, struct error **errp);
 
+/* The same for an operation on @repo; @tag may be NULL. -EINVAL for names that
+ * are none. */
+int layout_look(struct registry *r, const char *repo, const char *tag,
+		int *ret_dirfd, struct layout_index *ret, struct error **errp);
+
 /* A descriptor of the blobs' folder, made when it is not there. */
 int layout_open_blobs_dir(int dirfd, struct error **errp);
 /* A blob that is there but damaged is replaced: its name says what it must

@@ -94,10 +94,7 @@ int layout_get_manifest(struct registry *r, const char *repo,
 	size_t len = 0;
 	int rc;
 
-	rc = registry_check_names(repo, NULL, errp);
-	if (rc < 0)
-		return rc;
-	rc = layout_read_folder(layout_of(r), &dirfd, &idx, errp);
+	rc = layout_look(r, repo, NULL, &dirfd, &idx, errp);
 	if (rc < 0)
 		return rc;
 	media_type = media_type_of(dirfd, &idx, d);
@@ -150,10 +147,7 @@ int layout_referrers(struct registry *r, const char *repo,
 	size_t i, n = 0;
 	int rc;
 
-	rc = registry_check_names(repo, NULL, errp);
-	if (rc < 0)
-		return rc;
-	rc = layout_read_folder(layout_of(r), &dirfd, &idx, errp);
+	rc = layout_look(r, repo, NULL, &dirfd, &idx, errp);
 	if (rc < 0)
 		return rc;
 	for (i = 0; i < idx.n; i++) {

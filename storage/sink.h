@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/op.h"
 
 /*
  * Where a ranged read delivers, in order, on the thread that called the read.
@@ -53,5 +54,14 @@ struct sink_mem {
 	size_t len, max;
 };
 void sink_mem_init(struct sink_mem *s, size_t max);
+
+/*
+ * For stores in memory: all of @p to a sink, all of a feed to @buf, in pieces;
+ * @op is looked at between them and counts.
+ */
+int sink_put(struct sink *s, const char *p, uint64_t n, const struct op *op,
+	     struct error **errp);
+int feed_get(struct feed *f, char *buf, const struct op *op,
+	     struct error **errp);
 
 #endif

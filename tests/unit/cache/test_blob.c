@@ -77,37 +77,37 @@ Test(blob, refuses_bytes_that_are_not_what_was_asked_for)
 
 Test(blob, refuses_more_than_announced)
 {
-	struct staged *s = NULL;
+	struct draft *s = NULL;
 
-	cr_assert(eq(int, staged_new(f.c, 4, &s, NULL), 0));
-	cr_assert(eq(int, staged_write(s, "abc", 3, NULL), 0));
-	cr_expect(eq(int, staged_write(s, "de", 2, NULL), -EBADMSG));
-	staged_discardp(&s);
+	cr_assert(eq(int, draft_new(f.c, 4, &s, NULL), 0));
+	cr_assert(eq(int, draft_write(s, "abc", 3, NULL), 0));
+	cr_expect(eq(int, draft_write(s, "de", 2, NULL), -EBADMSG));
+	draft_discardp(&s);
 }
 
 Test(blob, lets_the_second_writer_succeed)
 {
 	struct digest d = digest_of_str("same");
-	struct staged *a = NULL, *b = NULL;
+	struct draft *a = NULL, *b = NULL;
 
-	cr_assert(eq(int, staged_new(f.c, 4, &a, NULL), 0));
-	cr_assert(eq(int, staged_new(f.c, 4, &b, NULL), 0));
-	cr_assert(eq(int, staged_write(a, "same", 4, NULL), 0));
-	cr_assert(eq(int, staged_write(b, "same", 4, NULL), 0));
-	cr_expect(eq(int, staged_publish(a, &d, NULL), 0));
-	cr_expect(eq(int, staged_publish(b, &d, NULL), 0));
-	staged_discardp(&a);
-	staged_discardp(&b);
+	cr_assert(eq(int, draft_new(f.c, 4, &a, NULL), 0));
+	cr_assert(eq(int, draft_new(f.c, 4, &b, NULL), 0));
+	cr_assert(eq(int, draft_write(a, "same", 4, NULL), 0));
+	cr_assert(eq(int, draft_write(b, "same", 4, NULL), 0));
+	cr_expect(eq(int, draft_publish(a, &d, NULL), 0));
+	cr_expect(eq(int, draft_publish(b, &d, NULL), 0));
+	draft_discardp(&a);
+	draft_discardp(&b);
 	cr_expect(eq(u32, count_files(&f, "blobs"), 1));
 }
 
 Test(blob, leaves_nothing_when_discarded)
 {
-	struct staged *s = NULL;
+	struct draft *s = NULL;
 
-	cr_assert(eq(int, staged_new(f.c, 1 << 20, &s, NULL), 0));
-	cr_assert(eq(int, staged_write(s, "x", 1, NULL), 0));
-	staged_discardp(&s);
+	cr_assert(eq(int, draft_new(f.c, 1 << 20, &s, NULL), 0));
+	cr_assert(eq(int, draft_write(s, "x", 1, NULL), 0));
+	draft_discardp(&s);
 	cr_expect(eq(u32, count_files(&f, "tmp"), 0));
 	cr_expect(eq(u32, count_files(&f, "blobs"), 0));
 }
@@ -129,14 +129,14 @@ Test(blob, of_a_wrong_size_gives_way_to_a_right_one)
 {
 	struct digest d = put("some text");
 	cleanup_free char *path = blob_path(&f, &d);
-	struct staged *s = NULL;
+	struct draft *s = NULL;
 
 	cr_assert(eq(int, chmod(path, 0600), 0));
 	cr_assert(eq(int, truncate(path, 3), 0));
-	cr_assert(eq(int, staged_new(f.c, 9, &s, NULL), 0));
-	cr_assert(eq(int, staged_write(s, "some text", 9, NULL), 0));
-	cr_assert(eq(int, staged_publish(s, &d, NULL), 0));
-	staged_discardp(&s);
+	cr_assert(eq(int, draft_new(f.c, 9, &s, NULL), 0));
+	cr_assert(eq(int, draft_write(s, "some text", 9, NULL), 0));
+	cr_assert(eq(int, draft_publish(s, &d, NULL), 0));
+	draft_discardp(&s);
 	cr_expect(eq(int, open_it(&d, 9), 0));
 }
 
@@ -239,23 +239,23 @@ Test(blob, that_does_not_fit_leaves_nothing)
 {
 	struct rlimit lim = {.rlim_cur = 4096, .rlim_max = RLIM_INFINITY};
 	static const char big[8192];
-	struct staged *s = NULL;
+	struct draft *s = NULL;
 
 	signal(SIGXFSZ, SIG_IGN);
 	cr_assert(eq(int, setrlimit(RLIMIT_FSIZE, &lim), 0));
-	cr_assert(eq(int, staged_new(f.c, 0, &s, NULL), 0));
-	cr_expect(eq(int, staged_write(s, big, sizeof(big), NULL), -EFBIG));
-	staged_discardp(&s);
+	cr_assert(eq(int, draft_new(f.c, 0, &s, NULL), 0));
+	cr_expect(eq(int, draft_write(s, big, sizeof(big), NULL), -EFBIG));
+	draft_discardp(&s);
 	cr_expect(eq(u32, count_files(&f, "blobs"), 0));
 	cr_expect(eq(u32, count_files(&f, "tmp"), 0));
 }
 
 Test(blob, of_a_size_beyond_the_disk_is_refused_before_a_byte_is_fetched)
 {
-	struct staged *s = NULL;
+	struct draft *s = NULL;
 
 	cr_expect(
-		eq(int, staged_new(f.c, UINT64_C(1) << 62, &s, NULL), -ENOSPC));
+		eq(int, draft_new(f.c, UINT64_C(1) << 62, &s, NULL), -ENOSPC));
 	cr_expect(eq(ptr, s, NULL));
 	cr_expect(eq(u32, count_files(&f, "tmp"), 0));
 }

@@ -8,7 +8,7 @@
 #include "base/io.h"
 #include "cache/internal.h"
 
-struct staged {
+struct draft {
 	struct cache *c;
 	int fd;
 	char *name;    /* in tmp/; NULL: the file has no name yet */
@@ -17,7 +17,7 @@ struct staged {
 };
 
 /* A nameless file leaves nothing behind when the process is killed. */
-static int staged_open(struct staged *s)
+static int draft_open(struct draft *s)
 {
 	int tmp = s->c->room[ROOM_TMP];
 
@@ -34,16 +34,16 @@ static int staged_open(struct staged *s)
 	return s->fd < 0 ? -errno : 0;
 }
 
-int staged_new(struct cache *c, uint64_t size, struct staged **ret,
-	       struct error **errp)
+int draft_new(struct cache *c, uint64_t size, struct draft **ret,
+	      struct error **errp)
 {
-	cleanup_staged struct staged *s = xcalloc(1, sizeof(*s));
+	cleanup_draft struct draft *s = xcalloc(1, sizeof(*s));
 	int r;
 
 	s->c = c;
 	s->fd = -1;
 	s->size = size;
-	r = staged_open(s);
+	r = draft_open(s);
 	if (r == 0) /* a full disk shows now, not after the download */
 		r = reserve_space(s->fd, size);
 	if (r < 0)
@@ -53,18 +53,17 @@ int staged_new(struct cache *c, uint64_t size, struct staged **ret,
 	return 0;
 }
 
-int staged_fd(const struct staged *s)
+int draft_fd(const struct draft *s)
 {
 	return s->fd;
 }
 
-const char *staged_name(const struct staged *s)
+const char *draft_name(const struct draft *s)
 {
 	return s->name;
 }
 
-int staged_write(struct staged *s, const void *buf, size_t n,
-		 struct error **errp)
+int draft_write(struct draft *s, const void *buf, size_t n, struct error **errp)
 {
 	int r;
 
@@ -80,8 +79,7 @@ int staged_write(struct staged *s, const void *buf, size_t n,
 	return 0;
 }
 
-int staged_publish(struct staged *s, const struct digest *d,
-		   struct error **errp)
+int draft_publish(struct draft *s, const struct digest *d, struct error **errp)
 {
 	int r = blob_flush(s->fd);
 
@@ -91,7 +89,7 @@ int staged_publish(struct staged *s, const struct digest *d,
 	return blob_publish(s->c, s->fd, ROOM_TMP, s->name, d, errp);
 }
 
-void staged_discard(struct staged *s)
+void draft_discard(struct draft *s)
 {
 	if (s->name)
 		unlinkat(s->c->room[ROOM_TMP], s->name, 0);
