@@ -3,6 +3,7 @@
 
 #include "cache/gc.h"
 #include "engine/bundle.h"
+#include "engine/tree_copy.h"
 
 /* Of the trees that are here: a role that nobody pulled needs nothing. */
 static int need_sources(struct cache *c, const struct tree_ref *ref,
@@ -10,6 +11,7 @@ static int need_sources(struct cache *c, const struct tree_ref *ref,
 {
 	cleanup_tree struct tree *t = NULL;
 	cleanup_fd int fd = cache_blob_open(c, &ref->digest, ref->size, NULL);
+	cleanup_fd int copy = -1;
 	struct tree_source s;
 	uint32_t n;
 	int r;
@@ -19,9 +21,12 @@ static int need_sources(struct cache *c, const struct tree_ref *ref,
 	if (fd < 0)
 		return error_set_errno(errp, -fd, "tree '%s'",
 				       digest_to_str(&ref->digest).str);
-	r = tree_open_fd(fd, ref->size, &t, errp);
+	r = tree_copy_file(c, fd, &ref->digest, ref->size, &copy, errp);
+	if (r >= 0)
+		r = tree_open_fd(copy, ref->size, &t, errp);
 	if (r < 0)
-		return r;
+		return error_prefix(errp, r, "tree '%s'",
+				    digest_to_str(&ref->digest).str);
 	n = tree_source_records(t);
 	for (uint32_t i = 0; i < n; i = tree_next_source(t, i)) {
 		r = tree_source(t, i, &s, errp);

@@ -1,13 +1,11 @@
 /* A bundle's trees, and the sources that they name. */
 #include <errno.h>
 #include <inttypes.h>
-#include <sys/mman.h>
 
 #include "base/io.h"
 #include "base/log.h"
 #include "engine/bundle.h"
-
-#define TREE_IN_MEMORY_MAX (512u << 20)
+#include "engine/tree_copy.h"
 
 static int listed(const struct bundle *b, const struct digest *d, uint64_t size,
 		  struct error **errp)
@@ -44,50 +42,27 @@ static int tree_source_open(struct bundle *b, struct fetcher *f,
 	return r < 0 ? r : fetch_source_open(f, &spec, ret, errp);
 }
 
-static int copy_to_memory(struct fetcher *f, struct fetch_source *src,
-			  uint64_t size, int fd, const struct op *op,
-			  struct error **errp)
+/* Through the fetcher, chunk by chunk: the cache cannot keep it whole. */
+static int copy_fetched(struct cache *c, struct fetcher *f,
+			struct fetch_source *src, const struct tree_ref *t,
+			const struct op *op, int *ret, struct error **errp)
 {
+	cleanup_tree_copy struct tree_copy tc = TREE_COPY_INIT;
 	cleanup_free char *buf = xmalloc(CHUNK_SIZE);
+	int r = tree_copy_begin(c, t->size, &tc, errp);
 
-	for (uint64_t off = 0; off < size; off += CHUNK_SIZE) {
+	while (r >= 0 && tc.done < t->size) {
 		struct fetch_range rg = {
 			.source = src,
-			.off = off,
-			.len = (size_t)MIN(size - off, (uint64_t)CHUNK_SIZE),
+			.off = tc.done,
+			.len = (size_t)MIN(t->size - tc.done,
+					   (uint64_t)CHUNK_SIZE),
 		};
 		ssize_t n = fetch_read(f, &rg, buf, op, errp);
-		int r;
 
-		if (n < 0)
-			return (int)n;
-		r = io_pwrite_full(fd, buf, rg.len, off);
-		if (r < 0)
-			return error_set_errno(errp, -r, "a tree in memory");
+		r = n < 0 ? (int)n : tree_copy_add(&tc, buf, rg.len, errp);
 	}
-	return 0;
-}
-
-/* The cache cannot be written: the tree is needed all the same. */
-static int tree_in_memory(struct fetcher *f, struct fetch_source *src,
-			  uint64_t size, const struct op *op, int *ret,
-			  struct error **errp)
-{
-	cleanup_fd int fd = -1;
-	int r;
-
-	if (size > TREE_IN_MEMORY_MAX)
-		return error_set(errp, EFBIG,
-				 "a tree of %" PRIu64 " bytes needs a cache "
-				 "that can be written",
-				 size);
-	fd = memfd_create("tree", MFD_CLOEXEC);
-	if (fd < 0)
-		return error_set_errno(errp, errno, "a tree in memory");
-	r = copy_to_memory(f, src, size, fd, op, errp);
-	if (r >= 0)
-		*ret = steal_fd(&fd);
-	return r;
+	return r < 0 ? r : tree_copy_finish(&tc, &t->digest, ret, errp);
 }
 
 static bool disk_trouble(int r)
@@ -95,7 +70,24 @@ static bool disk_trouble(int r)
 	return r == -ENOSPC || r == -EDQUOT || r == -EROFS;
 }
 
-/* A descriptor of the whole tree. A sealed one may be found damaged: again. */
+/* -ENOENT: it was sealed, and is damaged. */
+static int copy_sealed(struct cache *c, struct fetch_source *src,
+		       const struct tree_ref *t, int *ret, struct error **errp)
+{
+	cleanup_fd int fd = cache_blob_open(c, &t->digest, t->size, errp);
+	int r = fd;
+
+	if (fd >= 0)
+		r = tree_copy_file(c, fd, &t->digest, t->size, ret, errp);
+	/* Its stat did not tell: from here on it does not count as sealed. */
+	if ((r == -EBADMSG || r == -EIO) && fd >= 0 &&
+	    content_recheck(fetch_source_content(src), 0, t->size, NULL) ==
+		    -ENOENT)
+		return -ENOENT;
+	return r;
+}
+
+/* A copy of the whole tree. A sealed one may be found damaged: again. */
 static int tree_fd(struct cache *c, struct fetcher *f, struct fetch_source *src,
 		   const struct tree_ref *t, const struct op *op, int *ret,
 		   struct error **errp)
@@ -105,14 +97,10 @@ static int tree_fd(struct cache *c, struct fetcher *f, struct fetch_source *src,
 		int r = fetch_whole(f, &src, 1, op, &err);
 
 		if (disk_trouble(r))
-			return tree_in_memory(f, src, t->size, op, ret, errp);
+			return copy_fetched(c, f, src, t, op, ret, errp);
 		if (r < 0)
 			return error_propagate(errp, &err, r);
-		r = cache_blob_open(c, &t->digest, t->size, &err);
-		if (r >= 0) {
-			*ret = r;
-			return 0;
-		}
+		r = copy_sealed(c, src, t, ret, &err);
 		if (r != -ENOENT)
 			return error_propagate(errp, &err, r);
 	}

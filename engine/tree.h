@@ -75,7 +75,8 @@ struct tree_source {
 	uint32_t uri_len;
 };
 
-/* Map @size bytes of @fd (which may be closed afterwards). */
+/* Map @size bytes of @fd (which may be closed afterwards): a file that does not
+ * change and keeps its length, see engine/tree_copy.h. */
 int tree_open_fd(int fd, uint64_t size, struct tree **ret, struct error **errp);
 /* Over memory that outlives the tree; 8-byte aligned. */
 int tree_open_mem(const void *p, size_t n, struct tree **ret,

@@ -8,6 +8,7 @@
 
 #include "base/io.h"
 #include "bundles.h"
+#include "cache/internal.h"
 #include "engine/pull.h"
 
 static int open_quietly(struct made_bundle *m, struct error **errp)
@@ -254,4 +255,86 @@ Test(bundle, a_tree_is_had_without_a_cache_that_can_be_written)
 		  err ? err->message : "");
 	if (v)
 		role_view_close(v);
+}
+
+static int count_node(void *ctx, uint32_t node, const struct tree_node *n,
+		      const char *path, struct error **errp)
+{
+	(*(unsigned *)ctx)++;
+	return 0;
+}
+
+static char *blob_of(struct made_bundle *m, const struct digest *d)
+{
+	struct digest_hex hex = digest_to_hex(d);
+
+	return xasprintf("%s/blobs/sha256/%.2s/%s", m->settings.cache_dir,
+			 hex.str, hex.str);
+}
+
+/* Whoever may write to the cache cuts a tree off, or forges a digest in it,
+ * while it is in use. */
+Test(bundle, a_tree_in_use_does_not_change_with_its_file)
+{
+	cleanup_made_bundle struct made_bundle m;
+	cleanup_bundle struct bundle *b = NULL;
+	cleanup_role_view struct role_view *v = NULL;
+	cleanup_free char *forged = xcalloc(1, 1 << 20);
+	struct tree_node before, after;
+	unsigned n = 0, was = 0;
+	struct digest digest;
+	uint32_t node;
+
+	bundle_make(&m, NULL);
+	v = bundle_view(&m, NULL, &b);
+	cr_assert(eq(int, tree_find(v->tree, "README.md", &node, NULL), 0));
+	cr_assert(eq(int, tree_node(v->tree, node, &before, NULL), 0));
+	digest = *before.digest;
+	cr_assert(eq(int, tree_walk(v->tree, TREE_ROOT, count_node, &was, NULL),
+		     0));
+
+	cleanup_free char *file = blob_of(&m, &v->role->tree.digest);
+	cr_assert(eq(int, chmod(file, 0600), 0));
+	cleanup_fd int fd = open(file, O_RDWR);
+	cr_assert(ge(int, fd, 0), "%s", file);
+	cr_assert(
+		eq(int, io_pwrite_full(fd, forged, v->role->tree.size, 0), 0));
+	cr_assert(eq(int, tree_node(v->tree, node, &after, NULL), 0));
+	cr_expect(digest_equal(after.digest, &digest));
+	cr_assert(eq(int, ftruncate(fd, 0), 0));
+	cr_assert(eq(int, tree_walk(v->tree, TREE_ROOT, count_node, &n, NULL),
+		     0));
+	cr_expect(eq(uint, n, was));
+}
+
+/* A disk that decays below an unchanged stat. */
+Test(bundle, a_tree_is_hashed_whatever_its_stat_says)
+{
+	cleanup_made_bundle struct made_bundle m;
+	cleanup_bundle struct bundle *b = NULL, *again = NULL;
+	struct role_view *v, *healed;
+	struct cache *c;
+	struct stat st;
+	uint32_t node;
+
+	bundle_make(&m, NULL);
+	v = bundle_view(&m, NULL, &b);
+	struct digest d = v->role->tree.digest;
+	role_view_close(v);
+	bundle_closep(&b);
+	bundle_restart(&m);
+
+	cleanup_free char *file = blob_of(&m, &d);
+	cr_assert(eq(int, chmod(file, 0600), 0));
+	cleanup_fd int fd = open(file, O_RDWR);
+	cr_assert(eq(int, io_pwrite_full(fd, "?", 1, 136 + 6), 0));
+	cr_assert(eq(int, fchmod(fd, 0444), 0));
+	cr_assert(eq(int, fstat(fd, &st), 0));
+	cr_assert(eq(int, session_cache(m.session, &c, NULL), 0));
+	statindex_put(c, &d, &st);
+
+	healed = bundle_view(&m, NULL, &again);
+	cr_expect(
+		eq(int, tree_find(healed->tree, "README.md", &node, NULL), 0));
+	role_view_close(healed);
 }
