@@ -20,6 +20,8 @@ enum lock_rank {
 	LOCK_CACHE,    /* cache: tables of the cache */
 	LOCK_PARTIAL,  /* cache: one partial blob */
 	LOCK_REGISTRY, /* storage: one registry's state */
+	LOCK_STORE,    /* storage: what an object store learned */
+	LOCK_KEEPER,   /* storage: one secret and its renewal */
 	LOCK_HTTP,     /* storage: the HTTP client's queue */
 	LOCK_TRANSFER, /* storage: one transfer's buffer */
 	LOCK_FAKE,     /* fakes and fault injectors */

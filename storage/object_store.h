@@ -18,10 +18,18 @@
 #include "storage/fault.h"
 #include "storage/sink.h"
 
+/* What a store's word on the SHA-256 rests on. */
+enum object_sha256_from {
+	OBJECT_SHA256_UNKNOWN,
+	OBJECT_SHA256_METADATA, /* the uploader said so */
+	OBJECT_SHA256_CHECKSUM, /* the store computed it over the bytes */
+};
+
 /* What stat tells. */
 struct object_info {
 	uint64_t size;
-	bool has_sha256; /* the store itself could tell */
+	bool has_sha256; /* the store could tell: see sha256_from */
+	enum object_sha256_from sha256_from;
 	struct digest sha256;
 	char validator[128]; /* ETag, version, generation; "" when none */
 };

@@ -111,6 +111,7 @@ object_new(struct feed *feed, const struct digest *sha256, char **take_buf)
 
 	o->info.size = feed->size;
 	o->info.has_sha256 = true;
+	o->info.sha256_from = OBJECT_SHA256_CHECKSUM;
 	o->info.sha256 = *sha256;
 	o->buf = steal_ptr(take_buf);
 	return o;
