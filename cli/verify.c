@@ -93,9 +93,35 @@ static int verify_cache(struct run *run, struct error **errp)
 	return 0;
 }
 
+/* "3 externals (2 by the store's checksum, 1 by size alone)", heap. */
+static char *say_externals(const struct verify_result *v)
+{
+	const struct count how[] = {
+		{"hashed", v->externals_hashed},
+		{"by the store's checksum", v->externals_by_checksum},
+		{"by the uploader's note", v->externals_by_metadata},
+		{"by size alone", v->externals_by_size},
+	};
+	struct strbuf sb = STRBUF_INIT;
+	bool any = false;
+
+	strbuf_addf(&sb, "%llu externals", (unsigned long long)v->externals);
+	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
+		if (!how[i].value)
+			continue;
+		strbuf_addf(&sb, "%s%llu %s", any ? ", " : " (",
+			    (unsigned long long)how[i].value, how[i].name);
+		any = true;
+	}
+	if (any)
+		strbuf_addc(&sb, ')');
+	return strbuf_steal(&sb);
+}
+
 static int verify_registry(struct run *run, struct error **errp)
 {
 	cleanup_bundle struct bundle *b = NULL;
+	cleanup_free char *externals = NULL;
 	struct verify_result v = {0};
 	int r = run_bundle(run, run->cli->args[0], &b, errp);
 
@@ -110,19 +136,20 @@ static int verify_registry(struct run *run, struct error **errp)
 			{"bytes", v.bytes},
 			{"damaged", v.damaged},
 			{"externals", v.externals},
-			{"externals_digest_known", v.externals_digest_known},
+			{"externals_by_checksum", v.externals_by_checksum},
+			{"externals_by_metadata", v.externals_by_metadata},
+			{"externals_by_size", v.externals_by_size},
+			{"externals_hashed", v.externals_hashed},
 			{"unchecked", v.unchecked},
 		};
 
 		print_json(counts, ARRAY_SIZE(counts));
 		return 0;
 	}
-	print_line(stdout,
-		   "%s: %llu blobs (%s), %llu externals (digest known for "
-		   "%llu): nothing damaged",
+	externals = say_externals(&v);
+	print_line(stdout, "%s: %llu blobs (%s), %s: nothing damaged",
 		   digest_to_str(&b->digest).str, (unsigned long long)v.blobs,
-		   output_size(v.bytes).str, (unsigned long long)v.externals,
-		   (unsigned long long)v.externals_digest_known);
+		   output_size(v.bytes).str, externals);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "storage/http.h"
 #include "storage/http_tls.h"
 #include "storage/registry_http.h"
+#include "storage/s3.h"
 
 struct session {
 	const struct settings *settings;
@@ -19,7 +20,9 @@ struct session {
 	struct credentials *credentials;
 	struct map registries; /* kind, then host or folder → registry */
 	struct registry *override;
-	struct object_stores stores; /* immutable */
+	struct http_client *metadata; /* with fixed addresses */
+	bool has_stores;
+	struct object_stores stores; /* immutable then */
 };
 
 int session_new(const struct settings *settings, struct session **ret,
@@ -30,8 +33,6 @@ int session_new(const struct settings *settings, struct session **ret,
 	(void)errp; /* what can fail is made when it is used first */
 	s->settings = settings;
 	mutex_init(&s->lock, LOCK_SESSION);
-	s->stores.by_scheme[URI_FILE] =
-		object_store_file_new(settings->file_roots);
 	*ret = s;
 	return 0;
 }
@@ -46,8 +47,8 @@ void session_free(struct session *s)
 		registry_free(r);
 	map_release(&s->registries);
 	object_stores_release(&s->stores);
-	if (s->http)
-		http_client_free(s->http);
+	http_client_free(s->http);
+	http_client_free(s->metadata);
 	if (s->credentials)
 		credentials_free(s->credentials);
 	cache_closep(&s->cache);
@@ -58,11 +59,6 @@ void session_free(struct session *s)
 const struct settings *session_settings(const struct session *s)
 {
 	return s->settings;
-}
-
-const struct object_stores *session_stores(struct session *s)
-{
-	return &s->stores;
 }
 
 static int cache_locked(struct session *s, struct cache **ret,
@@ -138,6 +134,48 @@ static bool wants_tls(const struct settings *set)
 	cleanup_free char *value = settings_value(set, "plain_http", &origin);
 
 	return !set->plain_http && strcmp(origin, "default") != 0;
+}
+
+/* For who asks the machine itself who it is: never through a proxy, and
+ * nowhere else. */
+static int metadata_locked(struct session *s, struct error **errp)
+{
+	struct http_client_options o = {
+		.times = s->settings->times,
+		.user_agent = "mops/" MOPS_VERSION,
+		.fixed_addresses = true,
+	};
+
+	return s->metadata ? 0 : http_client_new(&o, &s->metadata, errp);
+}
+
+static void stores_locked(struct session *s)
+{
+	const struct settings *set = s->settings;
+	struct s3_options s3 = {
+		.times = set->times,
+		.anonymous = set->anonymous,
+		.requester_pays = set->s3_requester_pays,
+	};
+
+	s->has_stores = true;
+	s->stores.by_scheme[URI_FILE] = object_store_file_new(set->file_roots);
+	/* What is wrong with the settings of the client is said by who uses
+	 * it for a registry; there is no store over it then. */
+	if (http_locked(s, NULL) < 0 || metadata_locked(s, NULL) < 0)
+		return;
+	s3.client = s->http;
+	s3.metadata = s->metadata;
+	s->stores.by_scheme[URI_S3] = object_store_s3_new(&s3);
+}
+
+const struct object_stores *session_stores(struct session *s)
+{
+	mutex_lock(&s->lock);
+	if (!s->has_stores)
+		stores_locked(s);
+	mutex_unlock(&s->lock);
+	return &s->stores;
 }
 
 static int registry_http_locked(struct session *s, const char *host,

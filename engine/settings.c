@@ -18,7 +18,7 @@
 #define SYSTEM_FILE     "/etc/mops/config.yaml"
 #define CONCURRENCY_MAX 256
 #define FILE_ROOTS_MAX  64
-#define HOSTS_MAX       64
+#define LIST_MAX        64
 
 /* Where the value of each setting came from; one per row of the table. */
 struct settings_origin {
@@ -196,23 +196,22 @@ static const char *set_folders(void *field, const struct value *v)
 	return NULL;
 }
 
-/* host or host:port, separated by ','. */
-static const char *set_hosts(void *field, const struct value *v)
+/* Separated by ','; @flaw_of says what is wrong with one of them. */
+static const char *set_list(char ***list, const char *p,
+			    const char *(*flaw_of)(const char *item))
 {
-	char ***list = field;
 	cleanup_strv char **fresh = NULL;
-	const char *p = v->text;
 
 	for (size_t n = 0;; n++) {
 		size_t len = strcspn(p, ",");
 		char *item = xstrndup(p, len);
+		const char *flaw;
 
 		strv_append(&fresh, item);
-		if (n == HOSTS_MAX)
-			return "has more than 64 hosts";
-		if (registry_flaw(item) || strchr(item, '/') ||
-		    strncmp(item, "oci:", 4) == 0)
-			return "is not a list of hosts: host[:port],…";
+		flaw = n == LIST_MAX ? "has more than 64 of them"
+				     : flaw_of(item);
+		if (flaw)
+			return flaw;
 		if (!p[len])
 			break;
 		p += len + 1;
@@ -220,6 +219,34 @@ static const char *set_hosts(void *field, const struct value *v)
 	strv_free(*list);
 	*list = steal_ptr(&fresh);
 	return NULL;
+}
+
+static const char *host_flaw(const char *s)
+{
+	if (registry_flaw(s) || strchr(s, '/') || strncmp(s, "oci:", 4) == 0)
+		return "is not a list of hosts: host[:port],…";
+	return NULL;
+}
+
+static const char *set_hosts(void *field, const struct value *v)
+{
+	return set_list(field, v->text, host_flaw);
+}
+
+static const char *bucket_flaw(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n < 3 || n > 63 ||
+			       strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789"
+					 ".-") != n
+		       ? "is not a list of buckets: name,…"
+		       : NULL;
+}
+
+static const char *set_buckets(void *field, const struct value *v)
+{
+	return set_list(field, v->text, bucket_flaw);
 }
 
 /* The table. Rows of both arrays belong together. */
@@ -256,6 +283,8 @@ static const struct setting_info infos[] = {
 	{"token_realms", false, false,
 	 "token services on foreign sites that may see a registry's login",
 	 NULL},
+	{"s3_requester_pays", false, false,
+	 "buckets whose reading this user pays for", NULL},
 };
 
 static const struct {
@@ -279,6 +308,7 @@ static const struct {
 	{set_duration_or_hard, offsetof(struct settings, times.io_ms)},
 	{set_folders, offsetof(struct settings, file_roots)},
 	{set_hosts, offsetof(struct settings, token_realms)},
+	{set_buckets, offsetof(struct settings, s3_requester_pays)},
 };
 
 #define N_SETTINGS ARRAY_SIZE(infos)
@@ -367,7 +397,9 @@ static char separator_of(size_t i)
 {
 	if (fields[i].set == set_folders)
 		return ':';
-	return fields[i].set == set_hosts ? ',' : '\0';
+	return fields[i].set == set_hosts || fields[i].set == set_buckets
+		       ? ','
+		       : '\0';
 }
 
 /* A list in a file becomes what it is in a variable. */
@@ -547,6 +579,7 @@ void settings_release(struct settings *s)
 	free(s->key_file);
 	strv_free(s->file_roots);
 	strv_free(s->token_realms);
+	strv_free(s->s3_requester_pays);
 	for (size_t i = 0; s->origins && i < N_SETTINGS; i++) {
 		free(s->origins[i].from);
 		free(s->origins[i].text);

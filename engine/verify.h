@@ -10,7 +10,11 @@
 
 struct verify_result {
 	uint64_t blobs, bytes;
-	uint64_t externals, externals_digest_known;
+	uint64_t externals;
+	/* Of these without a finding, by what was compared: all bytes; the
+	 * store's own checksum; what the uploader noted; size alone. */
+	uint64_t externals_hashed, externals_by_checksum, externals_by_metadata,
+		externals_by_size;
 	uint64_t damaged;   /* missing, wrong size, wrong digest */
 	uint64_t unchecked; /* could not be asked */
 };

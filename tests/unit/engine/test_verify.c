@@ -69,7 +69,7 @@ Test(verify, a_whole_bundle_is_right)
 		  s.err ? s.err->message : "");
 	cr_expect(eq(u64, s.res.damaged + s.res.unchecked, 0));
 	cr_expect(eq(u64, s.res.externals, 1));
-	cr_expect(eq(u64, s.res.externals_digest_known, 0));
+	cr_expect(eq(u64, s.res.externals_by_size, 1));
 }
 
 Test(verify, deep_reads_every_byte_and_rebuilds)
@@ -82,7 +82,7 @@ Test(verify, deep_reads_every_byte_and_rebuilds)
 		  : s.err   ? s.err->message
 			    : "");
 	cr_expect(eq(u64, s.res.damaged + s.res.unchecked, 0));
-	cr_expect(eq(u64, s.res.externals_digest_known, 1));
+	cr_expect(eq(u64, s.res.externals_hashed, 1));
 	cr_expect(ge(u64, s.res.bytes, 5u << 20));
 }
 

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Files in object stores: pushed by rule and by name, mounted, pulled, verified,
+and what a reader meets when the store no longer has them.
+"""
+import errno
+import hashlib
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mopstest  # noqa: E402
+import stores  # noqa: E402
+
+MIB = 1 << 20
+BUNDLE = """\
+bundle:
+  name: ext
+  version: 1.0.0
+external_storage:
+  - pattern: "big/**"
+    storage: "{storage}"
+"""
+
+
+def make_folder(env, storage):
+    top = env.fresh("src")
+    (top / ".mops-bundle.yaml").write_text(BUNDLE.format(storage=storage))
+    mopstest.write_random(top / "big/a.bin", 5 * MIB + 17, "a")
+    mopstest.write_random(top / "big/b.bin", MIB // 3, "b")
+    (top / "readme").write_text("small\n")
+    return top
+
+
+def key_of(path):
+    h = mopstest.sha256_file(path)
+    return f"data/sha256/{h[:2]}/{h}"
+
+
+def without_bundle_file(snapshot):
+    return {k: v for k, v in snapshot.items() if k != ".mops-bundle.yaml"}
+
+
+def push_mount_pull_and_verify(env):
+    server, s3 = stores.start_s3(env)
+    top = make_folder(env, "s3://bucket/data/")
+    env.mops("push", top)
+    body = s3.get("bucket", key_of(top / "big/a.bin"))
+    if hashlib.sha256(body).hexdigest() != mopstest.sha256_file(top / "big/a.bin"):
+        raise mopstest.Failed("other bytes are at the store")
+    again = env.mops_json("push", top)
+    if again["externals_sent"] and s3.uploads("bucket"):
+        raise mopstest.Failed("an upload was left unfinished")
+    want = without_bundle_file(mopstest.snapshot(top))
+    with env.mount("ext@1.0.0") as at:
+        mopstest.same(mopstest.snapshot(at), want, "mount and source")
+    env.new_cache()
+    dest = env.fresh("dest")
+    env.mops("materialize", "ext@1.0.0", dest / "tree", "--prefetch-external")
+    mopstest.same(mopstest.snapshot(dest / "tree"), want, "tree and source")
+    env.new_cache()
+    env.mops("materialize", "ext@1.0.0", dest / "pointers")
+    pointer = json.loads((dest / "pointers/.mops/ptr/big/a.bin.json").read_text())
+    if pointer["uri"] != "s3://bucket/" + key_of(top / "big/a.bin"):
+        raise mopstest.Failed(f"pointer {pointer}")
+    env.mops("pull", "ext@1.0.0")
+    env.mops("cat", "ext@1.0.0", "big/b.bin", "--offline")
+    report = env.mops_json("verify", "ext@1.0.0")
+    if report["externals"] != 2 or report["externals_by_checksum"] + report["externals_by_metadata"] != 2:
+        raise mopstest.Failed(f"verify: {report}")
+    deep = env.mops_json("verify", "ext@1.0.0", "--deep")
+    if deep["externals_hashed"] != 2:
+        raise mopstest.Failed(f"verify --deep: {deep}")
+
+
+def a_file_that_is_there_already(env):
+    server, s3 = stores.start_s3(env)
+    top = env.fresh("src")
+    mopstest.write_random(top / "w.bin", 3 * MIB + 5, "w")
+    s3.put("bucket", "there/w +%.bin", (top / "w.bin").read_bytes())
+    env.mops("push", top, "--to", "reg@1", "--external", "w.bin=s3://bucket/there/w +%25.bin")
+    with env.mount("reg@1") as at:
+        if (at / "w.bin").read_bytes() != (top / "w.bin").read_bytes():
+            raise mopstest.Failed("other bytes")
+    report = env.mops_json("verify", "reg@1")
+    if report["externals_by_size"] != 1:
+        raise mopstest.Failed(f"verify: {report}")
+
+
+def expect_errno(want, path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.pread(fd, 4096, 0)
+    except OSError as e:
+        if e.errno == want:
+            return
+        raise mopstest.Failed(f"{path}: {e}, not {errno.errorcode[want]}") from e
+    finally:
+        os.close(fd)
+    raise mopstest.Failed(f"{path}: was read")
+
+
+def what_is_wrong_at_the_store(env):
+    server, s3 = stores.start_s3(env)
+    top = make_folder(env, "s3://bucket/data/")
+    mopstest.write_random(top / "big/c.bin", 2 * MIB, "c")
+    env.mops("push", top)
+    key = key_of(top / "big/a.bin")
+    body = bytearray((top / "big/a.bin").read_bytes())
+    body[MIB + 5] ^= 1
+    s3.put("bucket", key, bytes(body))
+    s3.delete("bucket", key_of(top / "big/b.bin"))
+    found = env.mops("verify", "ext@1.0.0", "--deep", code=2).stdout.decode()
+    if key not in found or key_of(top / "big/b.bin") not in found:
+        raise mopstest.Failed(f"verify said: {found}")
+    with env.mount("ext@1.0.0", env={"MOPS_IO_TIMEOUT": "5s"}) as at:
+        fd = os.open(at / "big/a.bin", os.O_RDONLY)
+        try:
+            os.pread(fd, 10, MIB)
+            raise mopstest.Failed("a wrong byte came out")
+        except OSError as e:
+            if e.errno != errno.ESTALE:
+                raise mopstest.Failed(f"drift: {e}") from e
+        finally:
+            os.close(fd)
+        expect_errno(errno.EIO, at / "big/b.bin")
+        if (at / "big/c.bin").read_bytes() != (top / "big/c.bin").read_bytes():
+            raise mopstest.Failed("a sound file suffers with the others")
+    with env.mount("ext@1.0.0", env={"AWS_SECRET_ACCESS_KEY": "canary-wrong", "MOPS_CACHE_DIR": str(env.dir("c2"))}) as at:
+        expect_errno(errno.EACCES, at / "big/c.bin")
+
+
+def an_upload_killed_and_gone_on_with(env):
+    server, s3 = stores.start_s3(env)
+    top = env.fresh("src")
+    (top / ".mops-bundle.yaml").write_text(BUNDLE.format(storage="s3://bucket/data"))
+    mopstest.write_random(top / "big/huge.bin", 100 * MIB, "huge")
+    key = key_of(top / "big/huge.bin")
+    p = env.start(mopstest.MOPS, "push", top, "--limit-rate", "40MB")
+    mopstest.wait_for("three parts", lambda: any(n >= 3 for n in s3.parts("bucket", key)), 60)
+    p.kill()
+    p.wait()
+    before = s3.parts("bucket", key)[-1]
+    env.mops("push", top)
+    if s3.uploads("bucket"):
+        raise mopstest.Failed("the broken upload was not gone on with")
+    if before < 3 or hashlib.sha256(s3.get("bucket", key)).hexdigest() != mopstest.sha256_file(top / "big/huge.bin"):
+        raise mopstest.Failed("other bytes are at the store")
+
+
+def no_secret_shows(env):
+    server, s3 = stores.start_s3(env)
+    top = make_folder(env, "s3://bucket/data/")
+    p = env.mops("push", top, "-vvv")
+    q = env.mops("verify", "ext@1.0.0", "-vvv")
+    env.vars["AWS_SECRET_ACCESS_KEY"] = "canary-other"
+    r = env.mops("verify", "ext@1.0.0", "-vvv", code=3)
+    for out in (p, q, r):
+        for canary in (server["secret"], "canary-other", "Signature="):
+            if canary.encode() in out.stdout + out.stderr:
+                raise mopstest.Failed(f"'{canary}' in what was printed")
+    for at, _, files in os.walk(env.cache()):
+        for name in files:
+            with open(os.path.join(at, name), "rb") as f:
+                if server["secret"].encode() in f.read():
+                    raise mopstest.Failed(f"a secret in {at}/{name}")
+
+
+mopstest.run([push_mount_pull_and_verify, a_file_that_is_there_already, what_is_wrong_at_the_store,
+              an_upload_killed_and_gone_on_with, no_secret_shows])

@@ -1,0 +1,60 @@
+"""Servers of tests/servers/ for the Python tests, and what a program needs to
+find them.
+"""
+import pathlib
+import subprocess
+
+from mopstest import Failed, Skip
+from s3client import S3
+
+SERVERS = pathlib.Path(__file__).resolve().parent.parent / "servers"
+
+# None of the machine's own identities may leak into a test.
+CLEAN = dict.fromkeys([
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE",
+    "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST", "CLOUDSDK_CONFIG"], "")
+CLEAN.update(AWS_EC2_METADATA_DISABLED="true")
+
+
+class Server:
+    """A server that says "ready KEY=VALUE …" and ends with its input."""
+
+    def __init__(self, env, script, *args):
+        self.proc = subprocess.Popen(["/usr/bin/python3", str(SERVERS / script), *args], stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE, text=True)
+        env.servers.append(self)
+        line = self.proc.stdout.readline().strip()
+        if line.startswith("skip"):
+            raise Skip(line[5:])
+        if not line.startswith("ready"):
+            raise Failed(f"{script} said '{line}'")
+        self.values = dict(word.split("=", 1) for word in line.split()[1:])
+
+    def __getitem__(self, key):
+        return self.values[key]
+
+    def stop(self):
+        if self.proc.poll() is None:
+            self.proc.stdin.close()
+            try:
+                self.proc.wait(10)
+            except subprocess.TimeoutExpired:
+                self.proc.kill()
+                self.proc.wait()
+
+
+def clean(env):
+    env.vars.update(CLEAN)
+
+
+def start_s3(env, *args):
+    """An S3 and a second client of it; programs of @env find it from now on."""
+    clean(env)
+    server = Server(env, "s3.py", *args)
+    env.vars.update(AWS_ACCESS_KEY_ID=server["key"], AWS_SECRET_ACCESS_KEY=server["secret"],
+                    AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{server['port']}")
+    return server, S3(server["port"], server["key"], server["secret"], server["region"])
