@@ -97,17 +97,17 @@ int io_write_full(int fd, const void *buf, size_t n)
 }
 
 /*
- * Grows by what was read, not by what stat says: the files of /proc and pipes
- * say nothing, and a file may change under us.
+ * Grows by what was read, not by what stat says: the files of /proc say
+ * nothing, and a file may change under us.
  */
-static int read_fd(int fd, size_t max, char **ret, size_t *ret_len)
+static int read_fd(int fd, const struct stat *st, size_t max, char **ret,
+		   size_t *ret_len)
 {
 	cleanup_free char *buf = NULL;
 	size_t len = 0, cap = 0;
-	struct stat st;
 
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
-		cap = MIN((uint64_t)st.st_size, max);
+	if (S_ISREG(st->st_mode) && st->st_size > 0)
+		cap = MIN((uint64_t)st->st_size, max);
 	for (;;) {
 		ssize_t r;
 		char *p;
@@ -138,13 +138,20 @@ static int read_fd(int fd, size_t max, char **ret, size_t *ret_len)
 int io_read_file(int dirfd, const char *path, size_t max, char **ret,
 		 size_t *ret_len)
 {
-	cleanup_fd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	/* Waiting for a pipe's writer would be without end. */
+	cleanup_fd int fd = openat(
+		dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct stat st;
 
-	if (fd < 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
+		return -EINVAL;
 	if (max >= SSIZE_MAX)
 		return -EOVERFLOW;
-	return read_fd(fd, max, ret, ret_len);
+	return read_fd(fd, &st, max, ret, ret_len);
 }
 
 static int write_tmp(int dirfd, const char *tmp, const void *buf, size_t n,

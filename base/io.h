@@ -21,7 +21,8 @@ int io_write_full(int fd, const void *buf, size_t n);
 
 /*
  * Read a whole file of at most @max bytes. *@ret is malloc()ed and has a NUL
- * after its *@ret_len bytes. Returns -EFBIG when larger.
+ * after its *@ret_len bytes. Returns -EFBIG when larger, -EINVAL for pipes, sockets
+ * and disks: it never waits for a writer. /dev/null is an empty file.
  */
 int io_read_file(int dirfd, const char *path, size_t max, char **ret,
 		 size_t *ret_len);

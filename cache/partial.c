@@ -56,7 +56,7 @@ static int open_name(struct content *ct, const char *suffix, int flags)
 	int dirfd = ct->c->room[ROOM_PARTIAL];
 	int fd;
 
-	flags |= O_NOFOLLOW | O_CLOEXEC;
+	flags |= O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	fd = openat(dirfd, name.str, flags | O_RDWR, 0600);
 	if (fd < 0 && errno == EACCES) {
 		/* While it is being sealed it can still be read. */

@@ -101,8 +101,9 @@ static bool statindex_get(struct cache *c, const struct digest *d,
 {
 	struct shard_name name = shard_name(d);
 	unsigned char buf[STATINDEX_RECORD + 1];
-	cleanup_fd int fd = openat(c->room[ROOM_INDEX], name.str,
-				   O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_fd int fd =
+		openat(c->room[ROOM_INDEX], name.str,
+		       O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	ssize_t n;
 
 	if (fd < 0)

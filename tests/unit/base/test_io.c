@@ -125,6 +125,20 @@ Test(io, read_file_bounds_a_file_without_a_size)
 	free(s);
 }
 
+/* A folder of someone else's may hold anything under any name. */
+Test(io, read_file_waits_for_no_writer, .timeout = 10)
+{
+	char *s = NULL;
+	size_t n;
+
+	cr_assert(eq(int, mkfifoat(dir, "fifo", 0600), 0));
+	cr_assert(eq(int, io_read_file(dir, "fifo", 5, &s, &n), -EINVAL));
+	cr_assert(eq(ptr, s, NULL));
+	cr_assert(eq(int, io_read_file(AT_FDCWD, "/dev/null", 5, &s, &n), 0));
+	cr_assert(eq(sz, n, 0));
+	free(s);
+}
+
 Test(io, read_file_takes_many_sizes)
 {
 	static const size_t sizes[] = {4095, 4096, 4097, 8192, 100000};

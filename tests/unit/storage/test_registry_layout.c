@@ -278,6 +278,21 @@ Test(registry_layout, does_not_hang_on_a_fifo_or_read_a_folder)
 		     -EPROTO));
 }
 
+Test(registry_layout, does_not_hang_on_documents_that_are_fifos, .timeout = 10)
+{
+	cleanup_free char *index = in_folder("index.json");
+	cleanup_free char *version = in_folder("oci-layout");
+	struct digest d;
+
+	put_tag("1", "a");
+	cr_assert(eq(int, unlink(index), 0));
+	cr_assert(eq(int, mkfifo(index, 0600), 0));
+	cr_expect(eq(int, resolve("1", &d), -EINVAL));
+	cr_assert(eq(int, unlink(version), 0));
+	cr_assert(eq(int, mkfifo(version, 0600), 0));
+	cr_expect(eq(int, reg->ops->ping(reg, NULL, NULL), -EINVAL));
+}
+
 Test(registry_layout, waits_for_the_index_lock_no_longer_than_it_may)
 {
 	cleanup_free char *lock = in_folder("index.json.lock");
