@@ -186,6 +186,7 @@ static int registry_http_locked(struct session *s, const char *host,
 		.plain_http = s->settings->plain_http,
 		.tls = wants_tls(s->settings),
 		.token_realms = s->settings->token_realms,
+		.uploads = s->settings->uploads_dir,
 		.times = s->settings->times,
 	};
 	int r = http_locked(s, errp);

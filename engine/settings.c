@@ -375,8 +375,10 @@ static char *xdg_folder(const char *variable, const char *below_home)
 static void load_defaults(struct settings *s)
 {
 	cleanup_free char *data = xdg_folder("XDG_DATA_HOME", ".local/share");
+	cleanup_free char *state = xdg_folder("XDG_STATE_HOME", ".local/state");
 	const char *home = home_folder();
 
+	s->uploads_dir = state ? xasprintf("%s/mops/uploads", state) : NULL;
 	for (size_t i = 0; i < N_SETTINGS; i++) {
 		struct value v = {.text = infos[i].dflt};
 
@@ -573,6 +575,7 @@ void settings_release(struct settings *s)
 {
 	free(s->registry);
 	free(s->cache_dir);
+	free(s->uploads_dir);
 	free(s->role);
 	free(s->ca_file);
 	free(s->cert_file);

@@ -21,7 +21,9 @@
 struct settings {
 	char *registry;  /* default: oci:<data home>/mops/registry */
 	char *cache_dir; /* default: ~/.modelops or /var/cache/mops */
-	char *role;      /* NULL: not chosen */
+	/* No setting: <state home>/mops/uploads, NULL without a home. */
+	char *uploads_dir;
+	char *role; /* NULL: not chosen */
 	bool offline;
 	unsigned concurrency;
 	uint64_t limit_rate; /* bytes/s, 0: none */

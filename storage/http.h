@@ -81,6 +81,10 @@ struct http_request {
 	/* Body to send; NULL: none (POST and PUT send Content-Length: 0). */
 	struct feed *body;
 	const char *content_type;
+	/* The server keeps what it took of a body: one that breaks off is not
+	 * begun again, which otherwise happens where a kept connection turns
+	 * out to be dead. */
+	bool body_once;
 	/* Where a 2xx body goes; NULL: into response.body. */
 	struct sink *sink;
 	uint64_t max_body; /* of a 2xx body; over it is -EFBIG */

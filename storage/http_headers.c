@@ -108,6 +108,19 @@ bool http_parse_length(const char *s, uint64_t *ret)
 	return true;
 }
 
+bool http_parse_upload_range(const char *s, uint64_t *ret_next)
+{
+	uint64_t first, last;
+
+	if (strncasecmp(s, "bytes=", 6) == 0)
+		s += 6;
+	if (!take_number(&s, &first) || *s++ != '-' ||
+	    !take_number(&s, &last) || *s || first != 0)
+		return false;
+	*ret_next = last ? last + 1 : 0;
+	return true;
+}
+
 bool http_parse_content_range(const char *s, struct content_range *ret)
 {
 	struct content_range r = {.total = UINT64_MAX};

@@ -38,6 +38,10 @@ struct content_range {
 /* False for everything else, "bytes * /100" included. */
 bool http_parse_content_range(const char *s, struct content_range *ret);
 
+/* What an upload session took: "0-99", "bytes=0-99". *@ret_next is 100. "0-0"
+ * is said of nothing and of one byte: 0. */
+bool http_parse_upload_range(const char *s, uint64_t *ret_next);
+
 /* Exactly decimal digits ≤ INT64_MAX. */
 bool http_parse_length(const char *s, uint64_t *ret);
 

@@ -64,6 +64,7 @@ struct transfer_request {
 	struct curl_slist *fields;
 	bool has_body;
 	uint64_t body_size;
+	bool body_once;
 	enum address_class reach; /* how far inward it may go */
 	bool with_cert;           /* the client certificate may be shown */
 	struct http_tls *tls;     /* NULL: plain HTTP */

@@ -238,7 +238,8 @@ static int on_rewind(void *arg, curl_off_t off, int origin)
 {
 	struct transfer *t = arg;
 
-	if (origin != SEEK_SET || off < 0 || (uint64_t)off > t->rq.body_size)
+	if (t->rq.body_once || origin != SEEK_SET || off < 0 ||
+	    (uint64_t)off > t->rq.body_size)
 		return CURL_SEEKFUNC_FAIL;
 	mutex_lock(&t->lock);
 	t->up.pos = t->up.len = 0;

@@ -17,6 +17,9 @@ struct registry_http_options {
 	/* Hosts ("host" or "host:port") that may see the login although the
 	 * registry is on another site. NULL-ended or NULL. */
 	char *const *token_realms;
+	/* Where uploads in progress are noted (storage/upload_record.h), so
+	 * that another process can go on; NULL: nowhere. */
+	const char *uploads;
 };
 
 /* @client is not owned and outlives the registry. */

@@ -34,6 +34,7 @@ struct registry_http {
 	struct retry_times times;
 	struct credentials *credentials;
 	char **token_realms;
+	char *uploads;          /* folder of upload records, or NULL */
 	char *host;             /* as the user named it */
 	struct http_url origin; /* path "/" */
 	atomic_int peer;        /* enum address_class of @origin, once known */
@@ -67,6 +68,7 @@ struct registry_call {
 	const char *const *headers;
 	const char *content_type;
 	struct feed *body;
+	bool body_once; /* see http.h */
 	struct sink *sink;
 	uint64_t max_body;
 	bool follow;
@@ -127,6 +129,19 @@ enum attempt registry_http_token(struct registry_http *h,
 				 int64_t *ret_life_ms,
 				 struct http_response *answer,
 				 const struct op *op, struct error **errp);
+
+/* registry_http_upload.c */
+int registry_http_upload(struct registry_http *h, const char *repo,
+			 const struct digest *d, struct feed *blob,
+			 const struct op *op, struct error **errp);
+/* DELETE of a session; whether that works is the registry's affair. */
+void registry_http_close_session(struct registry_http *h, const char *repo,
+				 const struct http_url *at,
+				 const struct op *op);
+/* The URL that @path of the registry has, without its query, to resolve a
+ * Location against. */
+void registry_http_url_at(const struct registry_http *h, const char *path,
+			  struct http_url *ret);
 
 /* registry_http_error.c */
 

@@ -33,6 +33,21 @@ static void content_range(const char *s)
 	assert(a.first == b.first && a.last == b.last && a.total == b.total);
 }
 
+static void upload_range(const char *s)
+{
+	uint64_t next = 0, again = 0;
+	char text[64];
+
+	if (!http_parse_upload_range(s, &next) || !next)
+		return;
+	assert(next > 1 && next <= (uint64_t)INT64_MAX + 1);
+	snprintf(text, sizeof(text), "bytes=0-%llu",
+		 (unsigned long long)next - 1);
+	if (!http_parse_upload_range(text, &again))
+		abort();
+	assert(again == next);
+}
+
 static void media_type(const char *s)
 {
 	cleanup_free char *a = http_media_type(s);
@@ -72,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)
 		return 0;
 	s = xstrndup((const char *)data + 1, size - 1);
-	switch (data[0] % 5) {
+	switch (data[0] % 6) {
 	case 0:
 		content_range(s);
 		break;
@@ -85,6 +100,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 3:
 		texts(s);
+		break;
+	case 5:
+		upload_range(s);
 		break;
 	default:
 		line((const char *)data + 1, size - 1);

@@ -87,6 +87,7 @@ class Env:
             DOCKER_CONFIG=str(self.base / "home/.docker"),
             XDG_DATA_HOME=str(self.dir("data")),
             XDG_CONFIG_HOME=str(self.dir("config")),
+            XDG_STATE_HOME=str(self.dir("state")),
             XDG_RUNTIME_DIR=str(self.dir("runtime", mode=0o700)),
             MOPS_CACHE_DIR=str(self.base / "cache"),
         )

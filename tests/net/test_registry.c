@@ -368,6 +368,57 @@ static void test_uploads(void)
 	is_int(seen_of("a PUT"), 1, "and not sent again");
 }
 
+#define BIG (5u << 20)
+
+static void puts_big(struct registry *r, const char *repo, int code)
+{
+	cleanup_error struct error *err = NULL;
+	cleanup_free char *bytes = xmalloc(BIG);
+	struct digest d;
+	struct feed_mem f;
+	int rc;
+
+	for (size_t i = 0; i < BIG; i++)
+		bytes[i] = (char)(i * 31 + i / 4099 + (unsigned char)repo[3]);
+	d = digest_of_buf(bytes, BIG);
+	feed_mem_init(&f, bytes, BIG);
+	rc = r->ops->put_blob(r, repo, &d, &f.feed, NULL, &err);
+	if (!ok(rc == code, "'%s': a large upload gives %d", repo, code))
+		printf("# %d %s\n", rc, err ? err->message : "");
+}
+
+static void test_pieces(void)
+{
+	/* 4 MiB are still too much for all of them */
+	static const struct {
+		const char *repo;
+		unsigned patches;
+	} chunks[] = {{"ch-413", 1 + 5},
+		      {"ch-min", 1 + 4},
+		      {"ch-201", 1 + 5},
+		      {"ch-cut", 2 + 5}};
+	cleanup_free char *kept = NULL;
+	cleanup_free char *lost = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(chunks); i++) {
+		forget();
+		puts_big(reg, chunks[i].repo, 0);
+		is_int(seen_of("a PATCH"), chunks[i].patches, "in chunks");
+	}
+	forget();
+	puts_big(reg, "ch-keep", 0);
+	kept = seen();
+	ok(count_in(kept, "a PATCH") == 1 && count_in(kept, "a POST") == 1,
+	   "what a session has is not sent again");
+	puts_big(reg, "ch-416", 0);
+	puts_big(reg, "ch-short", 0);
+	forget();
+	puts_big(reg, "ch-lost", 0);
+	lost = seen();
+	is_int(count_in(lost, "a PUT"), 1,
+	       "an upload whose answer was lost is not done again");
+}
+
 static void test_mounts(void)
 {
 	cleanup_free char *log = NULL;
@@ -736,6 +787,7 @@ int main(void)
 	test_manifests();
 	test_storing_manifests();
 	test_uploads();
+	test_pieces();
 	test_mounts();
 	test_lists();
 	test_referrers();

@@ -26,7 +26,7 @@ BLOB = b"".join(hashlib.sha256(b"%d" % i).digest()
 OCI = "application/vnd.oci.image."
 TYPE, INDEX = OCI + "manifest.v1+json", OCI + "index.v1+json"
 LOG, COUNTS, STORED, LOCK = [], {}, {}, threading.Lock()
-TOKENS = {}
+TOKENS, SESSIONS = {}, {}
 PORTS = {}
 
 
@@ -105,12 +105,12 @@ class Handler(BaseHTTPRequestHandler):
         rest = parts[at + 1:]
         return getattr(self, parts[at])(rest)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = route
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = route
 
     # helpers
 
     def answer(self, code, body=b"", **headers):
-        if self.command in ("PUT", "POST"):
+        if self.command in ("PUT", "POST", "PATCH"):
             self.take_body()
         self.send_response(code)
         if "Content_Length" not in headers:
@@ -374,7 +374,62 @@ class Handler(BaseHTTPRequestHandler):
 
     # uploads
 
+    def piecewise(self, rest):
+        """Sessions that take pieces; the limit is 2 MiB a request."""
+        limit, odd = 2 << 20, self.odd
+        if self.command == "POST":
+            with LOCK:
+                name = "c%d" % len(SESSIONS)
+                SESSIONS[name] = bytearray()
+            more = {"OCI_Chunk_Min_Length": str(1500000)} if \
+                odd == "ch-min" else {}
+            return self.answer(202, b"", Location="/v2/%s/blobs/uploads/%s" %
+                               (self.repo, name), **more)
+        got = SESSIONS.get(rest[1])
+        if got is None or self.command == "DELETE":
+            SESSIONS.pop(rest[1], None)
+            return self.answer(404)
+        here = "/v2/%s/blobs/uploads/%s" % (self.repo, rest[1])
+
+        def done(code):
+            more = {"Range": "0-%d" % max(len(got) - 1, 0)}
+            if odd == "ch-201":
+                code, more = 201, {}
+            self.answer(code, b"", Location=here, **more)
+        if self.command == "GET":
+            return done(204)
+        n = int(self.headers.get("Content-Length") or 0)
+        if odd == "ch-keep" and self.first_time():
+            got += self.rfile.read(3 << 20)
+            return self.reset()
+        if odd == "ch-cut" and n > limit:
+            self.rfile.read(1 << 20)
+            return self.reset()
+        body = self.take_body()
+        if odd in ("ch-413", "ch-min", "ch-201", "ch-416", "ch-short") and \
+                n > limit:
+            return self.answer(413)
+        if self.command == "PATCH":
+            first, last = self.headers["Content-Range"].split("-")
+            if int(last) - int(first) + 1 != n or int(first) != len(got) or \
+                    odd == "ch-416" and len(got) and self.first_time():
+                return self.answer(416)
+            got += body[:n // 2] if odd == "ch-short" and len(got) and \
+                self.first_time() else body
+            return done(202)
+        body = bytes(got) + body
+        if self.q.get("digest") != digest(body):
+            return self.error(400, "DIGEST_INVALID")
+        with LOCK:
+            STORED[(self.repo, digest(body))] = body
+            SESSIONS.pop(rest[1], None)
+        if odd == "ch-lost" and self.first_time():
+            return self.reset()
+        return self.answer(201)
+
     def uploads(self, rest):
+        if self.odd.startswith("ch-"):
+            return self.piecewise(rest)
         if self.command == "DELETE":
             return self.answer(204)
         if self.odd == "up-post-moved" and self.first_time("POST"):

@@ -88,7 +88,7 @@ def read_through(env, says):
         raise Failed("; ".join(readers.errors[:5]))
     if readers.digest.hexdigest() != sha256_file(source / "weights.bin"):
         raise Failed("the file differs")
-    if took < SECONDS * 0.8 or not SECONDS // LIFE <= tokens <= 2 * SECONDS:
+    if took < SECONDS * 0.8 or not SECONDS // (2 * LIFE) <= tokens <= 2 * SECONDS:
         raise Failed(f"{tokens} tokens in {took:.1f} s")
 
 

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""A push of 300 MB that is killed after 100 MB, and begun again.
+
+MOPS_STRESS_ROUNDS is how often (2)."""
+import hashlib
+import http.server
+import os
+import pathlib
+import re
+import signal
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from mopstest import MOPS, DockerRegistry, Failed, run, wait_for, write_random  # noqa: E402
+
+ROUNDS = int(os.environ.get("MOPS_STRESS_ROUNDS", "2"))
+SIZE, KILLED_AT, AGAIN_MAX = 300_000_000, 100_000_000, 200_000_000
+
+
+class KeepingRegistry:
+    """Takes pushes and keeps what it got of an upload that broke off. With
+    @whole_pieces, only what came in a request that arrived to its end; then it
+    refuses large ones, as some proxies do."""
+
+    LIMIT = 40_000_000
+
+    def __init__(self, env, whole_pieces=False):
+        self.received, self.sessions, self.blobs, self.manifests = 0, {}, {}, {}
+        registry = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def answer(self, status, **headers):
+                self.send_response(status)
+                headers.setdefault("Content_Length", "0")
+                for k, v in headers.items():
+                    self.send_header(k.replace("_", "-"), str(v))
+                self.end_headers()
+
+            def body(self, into):
+                left = int(self.headers.get("Content-Length") or 0)
+                while left:
+                    data = self.rfile.read(min(left, 1 << 18))
+                    if not data:
+                        raise ConnectionError("cut")
+                    into += data
+                    registry.received += len(data)
+                    left -= len(data)
+
+            def route(self):
+                parts = self.path.split("?")[0].split("/")
+                if parts[-2] == "manifests":
+                    return self.manifest(parts[-1])
+                if parts[-1] == "" and self.command == "POST":
+                    name = f"s{len(registry.sessions)}"
+                    registry.sessions[name] = bytearray()
+                    return self.answer(202, Location=f"{self.path}{name}")
+                if parts[-2] == "uploads":
+                    return self.session(parts[-1])
+                size = registry.blobs.get(parts[-1])
+                return self.answer(404) if size is None else self.answer(200, Content_Length=size)
+
+            def manifest(self, ref):
+                if self.command == "PUT":
+                    data = bytearray()
+                    self.body(data)
+                    registry.manifests[ref] = "sha256:" + hashlib.sha256(data).hexdigest()
+                    return self.answer(201)
+                return self.answer(404)
+
+            def session(self, name):
+                got = registry.sessions.get(name)
+                if got is None:
+                    return self.answer(404)
+                if self.command in ("PUT", "PATCH"):
+                    if whole_pieces and int(self.headers.get("Content-Length") or 0) > registry.LIMIT:
+                        self.close_connection = True
+                        return self.answer(413)
+                    piece = bytearray() if whole_pieces else got
+                    self.body(piece)
+                    if whole_pieces:
+                        got += piece
+                if self.command == "PUT":
+                    digest = "sha256:" + hashlib.sha256(got).hexdigest()
+                    if digest not in self.path.replace("%3A", ":"):
+                        return self.answer(400)
+                    registry.blobs[digest] = len(got)
+                    del registry.sessions[name]
+                    return self.answer(201)
+                return self.answer(204 if self.command == "GET" else 202, Range=f"0-{max(len(got) - 1, 0)}",
+                                   Location=self.path)
+
+            do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = route
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                """A client that was killed is no news."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        env.servers.append(self)
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def make_bundle(env, seed):
+    source = env.fresh("src")
+    write_random(source / "weights.bin", SIZE, seed)
+    return source
+
+
+def kill_at(env, source, ref, received):
+    """Push, and kill it once KILLED_AT bytes arrived."""
+    push = env.start(MOPS, "push", source, "--to", ref, "-q", env={"MOPS_LIMIT_RATE": "150MB"})
+    try:
+        wait_for("bytes to arrive", lambda: push.poll() is not None or received() >= KILLED_AT, 120)
+        if push.poll() is not None:
+            raise Failed(f"the push ended by itself with {push.returncode}")
+    finally:
+        push.send_signal(signal.SIGKILL)
+        push.wait()
+
+
+def resumed(env, registry):
+    for i in range(ROUNDS):
+        source = make_bundle(env, f"resume {i}")
+        ref = f"{registry.host}/team/model:v{i}"
+        registry.received = 0
+        kill_at(env, source, ref, lambda: registry.received)
+        time.sleep(0.2)  # what was on its way arrives
+        before, registry.received = registry.received, 0
+        said = env.mops("push", source, "--to", ref, "-vv")
+        print(f"# {before} bytes before, {registry.received} after", flush=True)
+        if registry.received >= AGAIN_MAX:
+            raise Failed(f"{registry.received} bytes were sent again\n{said.stderr.decode()[-2000:]}")
+        if f"v{i}" not in registry.manifests:
+            raise Failed("no tag")
+        left = list((env.base / "state/mops/uploads").iterdir())
+        if left:
+            raise Failed(f"records stay behind: {left}")
+
+
+def what_the_registry_kept_is_not_sent_again(env):
+    resumed(env, KeepingRegistry(env))
+
+
+def whole_chunks_are_not_sent_again(env):
+    resumed(env, KeepingRegistry(env, whole_pieces=True))
+
+
+def a_session_that_cannot_go_on_is_begun_anew(env):
+    """docker-registry refuses a session whose last request broke off."""
+    registry = DockerRegistry(env)
+    uploads = registry.dir / "data/docker/registry/v2/repositories/team/model/_uploads"
+
+    def received():
+        return sum(p.stat().st_size for p in uploads.glob("*/data"))
+    for i in range(ROUNDS):
+        source = make_bundle(env, f"anew {i}")
+        ref = f"{registry.host}/team/model:v{i}"
+        before = received()
+        kill_at(env, source, ref, lambda b=before: received() - b)
+        time.sleep(0.2)
+        lost = received() - before
+        env.mops("push", source, "--to", ref)
+        env.mops("verify", ref, "--deep")
+        print(f"# {lost} bytes were sent again", flush=True)
+        if lost >= AGAIN_MAX:
+            raise Failed(f"{lost} bytes were sent again")
+
+
+def records_are_for_their_owner(env):
+    """A location may be a capability, and names no secret in logs."""
+    registry = KeepingRegistry(env)
+    kill_at(env, make_bundle(env, "modes"), f"{registry.host}/team/model:v", lambda: registry.received)
+    folder = env.base / "state/mops/uploads"
+    found = list(folder.iterdir())
+    if len(found) != 1 or found[0].stat().st_mode & 0o777 != 0o600 or not re.fullmatch("[0-9a-f]{64}", found[0].name):
+        raise Failed(f"{found}")
+    if folder.stat().st_mode & 0o777 != 0o700:
+        raise Failed("the folder is open to others")
+
+
+run([what_the_registry_kept_is_not_sent_again, whole_chunks_are_not_sent_again,
+     a_session_that_cannot_go_on_is_begun_anew, records_are_for_their_owner])
