@@ -56,17 +56,16 @@ static const struct arg_option *find_letter(const struct arg_option *table,
 static bool find_long(const struct verb *v, const char *name, size_t len,
 		      struct flag *ret)
 {
-	size_t n;
-	const struct setting_info *table = settings_table(&n);
+	const struct setting_info *s;
 
 	*ret = (struct flag){.option = find_option(v->options, name, len)};
 	if (ret->option)
 		return true;
 	ret->option = find_option(common_options, name, len);
 	ret->common = ret->option;
-	for (size_t i = 0; !ret->option && i < n; i++)
-		if (names_setting(&table[i], name, len))
-			ret->setting = &table[i];
+	for (size_t i = 0; !ret->option && (s = settings_info(i)); i++)
+		if (names_setting(s, name, len))
+			ret->setting = s;
 	return ret->option || ret->setting;
 }
 
@@ -346,8 +345,7 @@ static void help_options(FILE *f, const struct arg_option *table)
 
 void args_help_verb(FILE *f, const struct program *p, const struct verb *v)
 {
-	size_t n;
-	const struct setting_info *table = settings_table(&n);
+	const struct setting_info *s;
 
 	fprintf(f, "usage: %s %s%s%s%s\n\n%s\n", p->name, v->name,
 		v->options ? " [FLAG]..." : "", *v->arguments ? " " : "",
@@ -358,12 +356,11 @@ void args_help_verb(FILE *f, const struct program *p, const struct verb *v)
 	}
 	fprintf(f, "\nCommon flags:\n");
 	help_options(f, common_options);
-	for (size_t i = 0; i < n; i++)
-		if (table[i].flag && !find_option(v->options, table[i].name,
-						  strlen(table[i].name)))
-			help_line(f, 0, table[i].name,
-				  table[i].is_switch ? NULL : "VALUE",
-				  table[i].help);
+	for (size_t i = 0; (s = settings_info(i)); i++)
+		if (s->flag &&
+		    !find_option(v->options, s->name, strlen(s->name)))
+			help_line(f, 0, s->name, s->is_switch ? NULL : "VALUE",
+				  s->help);
 }
 
 void args_help_program(FILE *f, const struct program *p)

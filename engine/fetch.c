@@ -1,5 +1,5 @@
 /*
- * The fetcher's public face: made and ended, asked, read from.
+ * The fetcher: made and ended, and asked.
  */
 #include "engine/fetch.h"
 
@@ -10,9 +10,6 @@
 #include "base/thread.h"
 #include "engine/fetch_internal.h"
 #include "storage/retry.h"
-
-#define READ_PIECE (4 * CHUNK_SIZE) /* of a long fetch_read() */
-#define READ_TRIES 64
 
 static void tell(struct fetch_waiter *w)
 {
@@ -184,215 +181,6 @@ void fetcher_free(struct fetcher *f)
 }
 
 /*
- * Reading what is local.
- */
-
-/* A file of a pack that fits one buffer is checked by its own digest. */
-static bool by_file(const struct fetch_range *r)
-{
-	return r->file_digest && r->file_size <= CHUNK_SIZE &&
-	       r->source->kind == TREE_SOURCE_PACK;
-}
-
-static void chunks_of(const struct fetch_range *r, uint32_t *ret_first,
-		      uint32_t *ret_end)
-{
-	uint64_t off = by_file(r) ? r->file_off : r->off;
-	uint64_t len = by_file(r) ? r->file_size : r->len;
-
-	*ret_first = (uint32_t)(off / CHUNK_SIZE);
-	*ret_end = (uint32_t)((off + len + CHUNK_SIZE - 1) / CHUNK_SIZE);
-}
-
-static bool within(uint64_t off, uint64_t len, uint64_t from, uint64_t size)
-{
-	return off >= from && off - from <= size && len <= size - (off - from);
-}
-
-static int range_check(const struct fetch_range *r, struct error **errp)
-{
-	bool ok = within(r->off, r->len, 0, r->source->size) && r->len;
-
-	if (ok && r->file_digest)
-		ok = within(r->file_off, r->file_size, 0, r->source->size) &&
-		     within(r->off, r->len, r->file_off, r->file_size);
-	return ok ? 0 : error_set(errp, EINVAL, "a range outside its source");
-}
-
-/* Note the access, and learn of a source that is wrong for good. */
-static int note(struct fetcher *f, const struct fetch_range *r,
-		struct error **errp)
-{
-	struct fetch_source *s = r->source;
-	struct error *err = NULL;
-	uint32_t first, end;
-
-	chunks_of(r, &first, &end);
-	fetcher_lock(f);
-	if (s->fault)
-		err = error_copy(s->fault);
-	else
-		fetch_note_locked(s, first, end);
-	fetcher_unlock(f);
-	return err ? error_propagate(errp, &err, -err->code) : 0;
-}
-
-static void copy_part(const struct fetch_range *r, uint64_t from,
-		      const struct fetch_buf *b, void *buf)
-{
-	uint64_t lo = MAX(from, r->off);
-	uint64_t hi = MIN(from + b->len, r->off + r->len);
-
-	memcpy((char *)buf + (lo - r->off), b->data + (lo - from), hi - lo);
-}
-
-/* True: every chunk of the range was in memory. */
-static bool read_memory(struct fetcher *f, const struct fetch_range *r,
-			void *buf)
-{
-	for (uint64_t i = r->off / CHUNK_SIZE; i * CHUNK_SIZE < r->off + r->len;
-	     i++) {
-		struct fetch_key key = fetch_chunk_key(r->source, (uint32_t)i);
-		cleanup_fetch_buf struct fetch_buf *b =
-			fetch_memory_get(f->memory, &key);
-
-		if (!b)
-			return false;
-		copy_part(r, i * CHUNK_SIZE, b, buf);
-	}
-	return true;
-}
-
-static int load_file(const struct fetch_range *r, struct fetch_buf **ret,
-		     struct error **errp)
-{
-	cleanup_fetch_buf struct fetch_buf *b =
-		fetch_buf_new((uint32_t)r->file_size);
-	cleanup_error struct error *err = NULL;
-	struct content *ct = r->source->content;
-	struct digest got;
-	int n;
-
-	if (!b)
-		return error_set_errno(errp, ENOMEM, "a file's buffer");
-	n = content_read_unverified(ct, b->data, b->len, r->file_off);
-	if (n < 0)
-		return n == -ENOENT
-			       ? -EAGAIN
-			       : error_set_errno(errp, -n, "reading the cache");
-	got = digest_of_buf(b->data, b->len);
-	if (digest_equal(&got, r->file_digest)) {
-		*ret = steal_ptr(&b);
-		return 0;
-	}
-	n = content_recheck(ct, r->file_off, b->len, &err);
-	if (n == -ENOENT)
-		return -EAGAIN;
-	if (n < 0)
-		return error_propagate(errp, &err, n);
-	return error_set(errp, EBADMSG,
-			 "a pack holds other bytes than its tree says for "
-			 "'%s'",
-			 digest_to_str(r->file_digest).str);
-}
-
-static int load_chunk(const struct fetch_range *r, uint32_t i,
-		      struct fetch_buf **ret, struct error **errp)
-{
-	struct fetch_source *s = r->source;
-	cleanup_error struct error *err = NULL;
-	cleanup_fetch_buf struct fetch_buf *b = NULL;
-	ssize_t n;
-
-	if (!content_has(s->content, i))
-		return -EAGAIN;
-	b = fetch_buf_new(CHUNK_SIZE);
-	if (!b)
-		return error_set_errno(errp, ENOMEM, "a chunk buffer");
-	n = content_read_chunk(s->content, i, b->data, &err);
-	if (n == -ENOENT)
-		return -EAGAIN;
-	if (n < 0)
-		return error_propagate(errp, &err, (int)n);
-	b->len = (uint32_t)n; /* what the grid says: chunk_len() */
-	*ret = steal_ptr(&b);
-	return 0;
-}
-
-static int get_file(struct fetcher *f, const struct fetch_range *r,
-		    struct fetch_buf **ret, struct error **errp)
-{
-	struct fetch_key key = {*r->file_digest, (uint32_t)r->file_size};
-	int n = 0;
-
-	*ret = fetch_memory_get_or_load(f->memory, &key);
-	if (!*ret) {
-		n = load_file(r, ret, errp);
-		fetch_memory_loaded(f->memory, &key, *ret);
-	}
-	return n;
-}
-
-static int get_chunk(struct fetcher *f, const struct fetch_range *r, uint32_t i,
-		     struct fetch_buf **ret, struct error **errp)
-{
-	struct fetch_key key = fetch_chunk_key(r->source, i);
-	int n = 0;
-
-	*ret = fetch_memory_get_or_load(f->memory, &key);
-	if (!*ret) {
-		n = load_chunk(r, i, ret, errp);
-		fetch_memory_loaded(f->memory, &key, *ret);
-	}
-	return n;
-}
-
-static int read_chunks(struct fetcher *f, const struct fetch_range *r,
-		       void *buf, struct error **errp)
-{
-	for (uint64_t i = r->off / CHUNK_SIZE; i * CHUNK_SIZE < r->off + r->len;
-	     i++) {
-		cleanup_fetch_buf struct fetch_buf *b = NULL;
-		int n = get_chunk(f, r, (uint32_t)i, &b, errp);
-
-		if (n < 0)
-			return n;
-		copy_part(r, i * CHUNK_SIZE, b, buf);
-	}
-	return 0;
-}
-
-static int read_file(struct fetcher *f, const struct fetch_range *r, void *buf,
-		     struct error **errp)
-{
-	cleanup_fetch_buf struct fetch_buf *b = NULL;
-	int n = get_file(f, r, &b, errp);
-
-	if (n >= 0)
-		copy_part(r, r->file_off, b, buf);
-	return n;
-}
-
-ssize_t fetch_try_read(struct fetcher *f, const struct fetch_range *r,
-		       void *buf, struct error **errp)
-{
-	int n = range_check(r, errp);
-
-	if (n >= 0)
-		n = note(f, r, errp);
-	if (n < 0)
-		return n;
-	if (!read_memory(f, r, buf)) {
-		n = by_file(r) ? read_file(f, r, buf, errp)
-			       : read_chunks(f, r, buf, errp);
-		if (n < 0)
-			return n;
-	}
-	atomic_fetch_add(&f->bytes_cache, r->len);
-	return (ssize_t)r->len;
-}
-
-/*
  * Asking for what is not.
  */
 
@@ -444,11 +232,11 @@ uint64_t fetch_ask(struct fetcher *f, const struct fetch_range *r,
 	cleanup_error struct error *err = NULL;
 	uint64_t ticket = 0;
 	uint32_t first, end;
-	int n = range_check(r, &err);
+	int n = fetch_range_check(r, &err);
 
 	if (n < 0)
 		return refuse(f, done, ctx, n, err);
-	chunks_of(r, &first, &end);
+	fetch_range_chunks(r, &first, &end);
 	fetcher_lock(f);
 	if (f->closing)
 		n = error_set(&err, ECANCELED, "ending");
@@ -476,114 +264,6 @@ void fetch_cancel(struct fetcher *f, uint64_t ticket)
 		cond_signal(&f->timer);
 	}
 	fetcher_unlock(f);
-}
-
-/*
- * Asking and waiting.
- */
-
-struct answer {
-	struct mutex lock;
-	struct cond cond;
-	bool there;
-	int result;
-	struct error *err;
-};
-
-static void answered(void *ctx, int result, const struct error *err)
-{
-	struct answer *a = ctx;
-
-	mutex_lock(&a->lock);
-	a->there = true;
-	a->result = result;
-	a->err = err ? error_copy(err) : NULL;
-	cond_signal(&a->cond);
-	mutex_unlock(&a->lock);
-}
-
-static bool out_of_time(const struct op *op)
-{
-	return op_cancelled(op) || time_mono_ns() >= op_deadline(op);
-}
-
-static void await(struct fetcher *f, struct answer *a, uint64_t ticket,
-		  const struct op *op)
-{
-	bool given_up = false;
-
-	mutex_lock(&a->lock);
-	while (!a->there) {
-		if (given_up) {
-			cond_wait(&a->cond, &a->lock); /* the answer comes */
-			continue;
-		}
-		cond_wait_until(&a->cond, &a->lock,
-				MIN(time_mono_ns() + 50 * NS_PER_MS,
-				    op_deadline(op)));
-		if (a->there || !out_of_time(op))
-			continue;
-		given_up = true;
-		mutex_unlock(&a->lock);
-		fetch_cancel(f, ticket);
-		mutex_lock(&a->lock);
-	}
-	mutex_unlock(&a->lock);
-}
-
-static int ask_and_wait(struct fetcher *f, const struct fetch_range *r,
-			const struct op *op, struct error **errp)
-{
-	struct answer a = {0};
-
-	if (op_cancelled(op))
-		return error_set(errp, ECANCELED, "cancelled");
-	mutex_init(&a.lock, LOCK_SOURCE);
-	cond_init(&a.cond);
-	await(f, &a, fetch_ask(f, r, answered, &a), op);
-	cond_destroy(&a.cond);
-	mutex_destroy(&a.lock);
-	if (a.result == -ECANCELED && !op_cancelled(op) && out_of_time(op)) {
-		error_freep(&a.err);
-		return error_set(errp, ETIMEDOUT, "took too long");
-	}
-	return a.result < 0 ? error_propagate(errp, &a.err, a.result) : 0;
-}
-
-static ssize_t read_piece(struct fetcher *f, const struct fetch_range *r,
-			  void *buf, const struct op *op, struct error **errp)
-{
-	for (unsigned i = 0; i < READ_TRIES; i++) {
-		ssize_t n = fetch_try_read(f, r, buf, errp);
-
-		if (n != -EAGAIN)
-			return n;
-		n = ask_and_wait(f, r, op, errp);
-		if (n < 0)
-			return n;
-	}
-	return error_set(errp, EIO, "'%s' does not stay in the cache",
-			 digest_to_str(&r->source->digest).str);
-}
-
-ssize_t fetch_read(struct fetcher *f, const struct fetch_range *r, void *buf,
-		   const struct op *op, struct error **errp)
-{
-	struct fetch_range part = *r;
-	size_t done = 0;
-
-	while (done < r->len) {
-		ssize_t n;
-
-		part.off = r->off + done;
-		part.len =
-			MIN(r->len - done, READ_PIECE - part.off % CHUNK_SIZE);
-		n = read_piece(f, &part, (char *)buf + done, op, errp);
-		if (n < 0)
-			return n;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
 }
 
 void fetcher_stats(struct fetcher *f, struct fetch_stats *ret)

@@ -209,6 +209,13 @@ int fetch_source_pull(struct fetch_source *s, uint64_t off, uint64_t len,
 		      struct sink *sink, const struct op *op,
 		      struct error **errp);
 
+/* fetch_local.c */
+/* The chunks that must be there before @r can be read: [first, end). */
+void fetch_range_chunks(const struct fetch_range *r, uint32_t *ret_first,
+			uint32_t *ret_end);
+/* -EINVAL: it is not inside its source and its file. */
+int fetch_range_check(const struct fetch_range *r, struct error **errp);
+
 /* fetch_queue.c, all under the lock. */
 bool fetch_chunk_ready_locked(struct fetch_source *s, uint32_t i);
 struct fetch_run *fetch_run_covering_locked(struct fetch_source *s, uint32_t i);

@@ -2,23 +2,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/io.h"
-#include "base/path.h"
 #include "base/strbuf.h"
-#include "engine/reference.h"
-#include "engine/units.h"
+#include "engine/setting_values.h"
 #include "engine/yaml_events.h"
 
-#define SYSTEM_FILE     "/etc/mops/config.yaml"
-#define CONCURRENCY_MAX 256
-#define FILE_ROOTS_MAX  64
-#define LIST_MAX        64
+#define SYSTEM_FILE "/etc/mops/config.yaml"
 
 /* Where the value of each setting came from; one per row of the table. */
 struct settings_origin {
@@ -26,305 +20,80 @@ struct settings_origin {
 	char *text;
 };
 
-/* A source's value on its way into a field. */
-struct value {
-	const char *text;
-	bool in_file;
-	const char *home; /* what "~/" stands for in a file; NULL: unknown */
+/* A setting: what flags and help know of it, and where its value goes. */
+struct row {
+	struct setting_info info;
+	setting_fn *set;
+	size_t field;   /* offset in struct settings */
+	char separator; /* of a list's items; 0: it is no list */
+};
+#define ROW(name, flag, is_switch, help, dflt, fn, field, separator) \
+	{                                                            \
+		{name, flag, is_switch, help, dflt}, fn,             \
+			offsetof(struct settings, field), separator  \
+	}
+
+static const struct row rows[] = {
+	ROW("registry", true, false,
+	    "where bare names resolve: host[:port][/prefix] or oci:<folder>",
+	    NULL, setting_registry, registry, 0),
+	ROW("cache_dir", true, false, "the cache's folder", NULL, setting_path,
+	    cache_dir, 0),
+	ROW("role", true, false, "the role to use", NULL, setting_role, role,
+	    0),
+	ROW("offline", true, true, "use what is in the cache alone", "false",
+	    setting_switch, offline, 0),
+	ROW("concurrency", true, false, "transfers at once (1 to 256)", "8",
+	    setting_concurrency, concurrency, 0),
+	ROW("limit_rate", true, false,
+	    "bytes per second over all transfers, 0: "
+	    "no limit (10MB)",
+	    "0", setting_rate, limit_rate, 0),
+	ROW("plain_http", true, true,
+	    "speak http to registries elsewhere than on loopback, too", "false",
+	    setting_switch, plain_http, 0),
+	ROW("anonymous", true, true, "use no credentials", "false",
+	    setting_switch, anonymous, 0),
+	ROW("require_digest", true, true, "refuse references without a digest",
+	    "false", setting_switch, require_digest, 0),
+	ROW("ca_file", true, false,
+	    "file or folder of authorities to trust in place of the system's",
+	    NULL, setting_path, ca_file, 0),
+	ROW("cert_file", true, false, "client certificate", NULL, setting_path,
+	    cert_file, 0),
+	ROW("key_file", true, false, "key of the client certificate", NULL,
+	    setting_path, key_file, 0),
+	ROW("connect_timeout", true, false, "for one connection", "10s",
+	    setting_duration, times.connect_ms, 0),
+	ROW("stall_timeout", true, false, "below 1 KiB/s", "20s",
+	    setting_duration, times.stall_ms, 0),
+	ROW("io_timeout", true, false,
+	    "budget of one operation or read without "
+	    "progress; 'hard': for ever",
+	    "120s", setting_duration_or_hard, times.io_ms, 0),
+	ROW("file_roots", false, false,
+	    "folders below which file:// pointers may be opened", NULL,
+	    setting_folders, file_roots, ':'),
+	ROW("token_realms", false, false,
+	    "token services on foreign sites that may see a registry's login",
+	    NULL, setting_hosts, token_realms, ','),
+	ROW("s3_requester_pays", false, false,
+	    "buckets whose reading this user pays for", NULL, setting_buckets,
+	    s3_requester_pays, ','),
 };
 
-/* Each writes its field and returns NULL, or what is wrong with the text. */
-typedef const char *(*set_fn)(void *field, const struct value *v);
+#define N_SETTINGS ARRAY_SIZE(rows)
 
-static const char *set_switch(void *field, const struct value *v)
+const struct setting_info *settings_info(size_t i)
 {
-	static const char *const on[] = {"true", "1", "yes", "on"};
-	static const char *const off[] = {"false", "0", "no", "off"};
-	bool *b = field;
-
-	for (size_t i = 0; i < ARRAY_SIZE(on); i++) {
-		if (strcmp(v->text, on[i]) == 0) {
-			*b = true;
-			return NULL;
-		}
-		if (strcmp(v->text, off[i]) == 0) {
-			*b = false;
-			return NULL;
-		}
-	}
-	return "is neither true nor false";
-}
-
-static const char *set_concurrency(void *field, const struct value *v)
-{
-	unsigned *u = field;
-	uint64_t n;
-
-	if (strlen(v->text) != strspn(v->text, "0123456789") ||
-	    parse_size(v->text, &n) < 0 || n < 1 || n > CONCURRENCY_MAX)
-		return "is not a number from 1 to 256";
-	*u = (unsigned)n;
-	return NULL;
-}
-
-static const char *set_rate(void *field, const struct value *v)
-{
-	if (parse_size(v->text, field) < 0)
-		return "is not a size (512, 10MB, 1GiB)";
-	return NULL;
-}
-
-static const char *set_duration(void *field, const struct value *v)
-{
-	int64_t ms;
-
-	if (parse_duration_ms(v->text, &ms) < 0 || ms < 1 ||
-	    ms == DURATION_HARD)
-		return "is not a duration above zero (500ms, 10s, 2m)";
-	*(int64_t *)field = ms;
-	return NULL;
-}
-
-static const char *set_duration_or_hard(void *field, const struct value *v)
-{
-	int64_t ms;
-
-	if (parse_duration_ms(v->text, &ms) < 0 || ms < 1)
-		return "is not a duration above zero (500ms, 10s, 2m) or "
-		       "'hard'";
-	*(int64_t *)field = ms;
-	return NULL;
-}
-
-static void replace(char **field, char *take)
-{
-	free(*field);
-	*field = take;
-}
-
-static const char *set_role(void *field, const struct value *v)
-{
-	if (!layer_name_valid(v->text))
-		return "is not a role's name";
-	replace(field, xstrdup(v->text));
-	return NULL;
-}
-
-/* A value from a file must not depend on where the program was started. */
-static const char *absolute_path(const struct value *v, const char *path,
-				 char **ret)
-{
-	char cwd[PATH_MAX];
-
-	if (strlen(path) >= PATH_MAX)
-		return "is longer than a path can be";
-	if (*path == '/') {
-		*ret = xstrdup(path);
-	} else if (v->home && strncmp(path, "~/", 2) == 0) {
-		*ret = xasprintf("%s/%s", v->home, path + 2);
-	} else if (v->in_file) {
-		return "is not an absolute path";
-	} else {
-		if (!getcwd(cwd, sizeof(cwd)))
-			return "is relative, and the working folder is gone";
-		*ret = xasprintf("%s/%s", cwd, path);
-	}
-	return NULL;
-}
-
-static const char *set_path(void *field, const struct value *v)
-{
-	char *path;
-	const char *flaw = absolute_path(v, v->text, &path);
-
-	if (!flaw)
-		replace(field, path);
-	return flaw;
-}
-
-static const char *set_registry(void *field, const struct value *v)
-{
-	cleanup_free char *path = NULL;
-	char *registry = NULL;
-	const char *flaw;
-
-	if (strncmp(v->text, "oci:", 4) == 0 && v->text[4]) {
-		flaw = absolute_path(v, v->text + 4, &path);
-		if (flaw)
-			return flaw;
-		registry = xasprintf("oci:%s", path);
-	} else {
-		registry = xstrdup(v->text);
-	}
-	flaw = registry_flaw(registry);
-	if (flaw) {
-		free(registry);
-		return "is not a registry: host[:port][/prefix] or "
-		       "oci:<folder>, the folder without ':' and '@'";
-	}
-	replace(field, registry);
-	return NULL;
-}
-
-/* Folders, separated by ':'. */
-static const char *set_folders(void *field, const struct value *v)
-{
-	char ***list = field;
-	cleanup_strv char **fresh = NULL;
-	const char *p = v->text;
-
-	for (size_t n = 0;; n++) {
-		size_t len = strcspn(p, ":");
-		cleanup_free char *item = xstrndup(p, len);
-		char *path;
-		const char *flaw;
-
-		if (n == FILE_ROOTS_MAX)
-			return "has more than 64 folders";
-		flaw = absolute_path(v, item, &path);
-		if (!len)
-			flaw = "has an empty folder";
-		if (flaw)
-			return flaw;
-		strv_append(&fresh, path);
-		if (!p[len])
-			break;
-		p += len + 1;
-	}
-	strv_free(*list);
-	*list = steal_ptr(&fresh);
-	return NULL;
-}
-
-/* Separated by ','; @flaw_of says what is wrong with one of them. */
-static const char *set_list(char ***list, const char *p,
-			    const char *(*flaw_of)(const char *item))
-{
-	cleanup_strv char **fresh = NULL;
-
-	for (size_t n = 0;; n++) {
-		size_t len = strcspn(p, ",");
-		char *item = xstrndup(p, len);
-		const char *flaw;
-
-		strv_append(&fresh, item);
-		flaw = n == LIST_MAX ? "has more than 64 of them"
-				     : flaw_of(item);
-		if (flaw)
-			return flaw;
-		if (!p[len])
-			break;
-		p += len + 1;
-	}
-	strv_free(*list);
-	*list = steal_ptr(&fresh);
-	return NULL;
-}
-
-static const char *host_flaw(const char *s)
-{
-	if (registry_flaw(s) || strchr(s, '/') || strncmp(s, "oci:", 4) == 0)
-		return "is not a list of hosts: host[:port],…";
-	return NULL;
-}
-
-static const char *set_hosts(void *field, const struct value *v)
-{
-	return set_list(field, v->text, host_flaw);
-}
-
-static const char *bucket_flaw(const char *s)
-{
-	size_t n = strlen(s);
-
-	return n < 3 || n > 63 ||
-			       strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789"
-					 ".-") != n
-		       ? "is not a list of buckets: name,…"
-		       : NULL;
-}
-
-static const char *set_buckets(void *field, const struct value *v)
-{
-	return set_list(field, v->text, bucket_flaw);
-}
-
-/* The table. Rows of both arrays belong together. */
-static const struct setting_info infos[] = {
-	{"registry", true, false,
-	 "where bare names resolve: host[:port][/prefix] or oci:<folder>",
-	 NULL},
-	{"cache_dir", true, false, "the cache's folder", NULL},
-	{"role", true, false, "the role to use", NULL},
-	{"offline", true, true, "use what is in the cache alone", "false"},
-	{"concurrency", true, false, "transfers at once (1 to 256)", "8"},
-	{"limit_rate", true, false,
-	 "bytes per second over all transfers, 0: "
-	 "no limit (10MB)",
-	 "0"},
-	{"plain_http", true, true,
-	 "speak http to registries elsewhere than on loopback, too", "false"},
-	{"anonymous", true, true, "use no credentials", "false"},
-	{"require_digest", true, true, "refuse references without a digest",
-	 "false"},
-	{"ca_file", true, false,
-	 "file or folder of authorities to trust in place of the system's",
-	 NULL},
-	{"cert_file", true, false, "client certificate", NULL},
-	{"key_file", true, false, "key of the client certificate", NULL},
-	{"connect_timeout", true, false, "for one connection", "10s"},
-	{"stall_timeout", true, false, "below 1 KiB/s", "20s"},
-	{"io_timeout", true, false,
-	 "budget of one operation or read without "
-	 "progress; 'hard': for ever",
-	 "120s"},
-	{"file_roots", false, false,
-	 "folders below which file:// pointers may be opened", NULL},
-	{"token_realms", false, false,
-	 "token services on foreign sites that may see a registry's login",
-	 NULL},
-	{"s3_requester_pays", false, false,
-	 "buckets whose reading this user pays for", NULL},
-};
-
-static const struct {
-	set_fn set;
-	size_t offset;
-} fields[] = {
-	{set_registry, offsetof(struct settings, registry)},
-	{set_path, offsetof(struct settings, cache_dir)},
-	{set_role, offsetof(struct settings, role)},
-	{set_switch, offsetof(struct settings, offline)},
-	{set_concurrency, offsetof(struct settings, concurrency)},
-	{set_rate, offsetof(struct settings, limit_rate)},
-	{set_switch, offsetof(struct settings, plain_http)},
-	{set_switch, offsetof(struct settings, anonymous)},
-	{set_switch, offsetof(struct settings, require_digest)},
-	{set_path, offsetof(struct settings, ca_file)},
-	{set_path, offsetof(struct settings, cert_file)},
-	{set_path, offsetof(struct settings, key_file)},
-	{set_duration, offsetof(struct settings, times.connect_ms)},
-	{set_duration, offsetof(struct settings, times.stall_ms)},
-	{set_duration_or_hard, offsetof(struct settings, times.io_ms)},
-	{set_folders, offsetof(struct settings, file_roots)},
-	{set_hosts, offsetof(struct settings, token_realms)},
-	{set_buckets, offsetof(struct settings, s3_requester_pays)},
-};
-
-#define N_SETTINGS ARRAY_SIZE(infos)
-_Static_assert(ARRAY_SIZE(infos) == ARRAY_SIZE(fields), "rows of the table");
-
-const struct setting_info *settings_table(size_t *ret_n)
-{
-	*ret_n = N_SETTINGS;
-	return infos;
+	return i < N_SETTINGS ? &rows[i].info : NULL;
 }
 
 /* Row of a name that may be written with dashes; N_SETTINGS: none. */
 static size_t find(const char *name)
 {
 	for (size_t i = 0; i < N_SETTINGS; i++) {
-		const char *a = infos[i].name, *b = name;
+		const char *a = rows[i].info.name, *b = name;
 
 		while (*a && (*a == *b || (*a == '_' && *b == '-')))
 			a++, b++;
@@ -337,17 +106,17 @@ static size_t find(const char *name)
 static void set_origin(struct settings *s, size_t i, const char *from,
 		       const char *text)
 {
-	replace(&s->origins[i].from, xstrdup(from));
-	replace(&s->origins[i].text, xstrdup(text));
+	setting_replace(&s->origins[i].from, xstrdup(from));
+	setting_replace(&s->origins[i].text, xstrdup(text));
 }
 
-static const char *set(struct settings *s, size_t i, const struct value *v,
-		       const char *from)
+static const char *set(struct settings *s, size_t i,
+		       const struct setting_value *v, const char *from)
 {
-	void *field = (char *)s + fields[i].offset;
-	const char *flaw = fields[i].set(field, v);
+	void *field = (char *)s + rows[i].field;
+	const char *flaw = rows[i].set(field, v);
 	bool made_absolute =
-		fields[i].set == set_path || fields[i].set == set_registry;
+		rows[i].set == setting_path || rows[i].set == setting_registry;
 
 	if (!flaw)
 		set_origin(s, i, from,
@@ -380,7 +149,7 @@ static void load_defaults(struct settings *s)
 
 	s->uploads_dir = state ? xasprintf("%s/mops/uploads", state) : NULL;
 	for (size_t i = 0; i < N_SETTINGS; i++) {
-		struct value v = {.text = infos[i].dflt};
+		struct setting_value v = {.text = rows[i].info.dflt};
 
 		set_origin(s, i, "default", "");
 		if (v.text)
@@ -392,16 +161,6 @@ static void load_defaults(struct settings *s)
 			    : xstrdup("/var/cache/mops");
 	set_origin(s, find("registry"), "default", s->registry);
 	set_origin(s, find("cache_dir"), "default", s->cache_dir);
-}
-
-/* Of a list's items; 0: it is no list. */
-static char separator_of(size_t i)
-{
-	if (fields[i].set == set_folders)
-		return ':';
-	return fields[i].set == set_hosts || fields[i].set == set_buckets
-		       ? ','
-		       : '\0';
 }
 
 /* A list in a file becomes what it is in a variable. */
@@ -433,7 +192,7 @@ static int load_member(struct settings *s, const struct yaml_doc *doc,
 		       const struct yaml_node *n, struct error **errp)
 {
 	cleanup_strbuf struct strbuf joined = STRBUF_INIT;
-	struct value v = {.in_file = true, .home = home_folder()};
+	struct setting_value v = {.in_file = true, .home = home_folder()};
 	size_t i = find(n->key);
 	const char *flaw;
 	char separator;
@@ -442,7 +201,7 @@ static int load_member(struct settings *s, const struct yaml_doc *doc,
 	if (i == N_SETTINGS || strchr(n->key, '-'))
 		return yaml_key_error(doc, n, errp, "unknown setting '%s'",
 				      n->key);
-	separator = separator_of(i);
+	separator = rows[i].separator;
 	if (separator && n->kind == NODE_SEQUENCE) {
 		r = join_list(doc, n, separator, &joined, errp);
 		v.text = strbuf_str(&joined);
@@ -488,8 +247,9 @@ static int load_file(struct settings *s, const char *path, struct error **errp)
 static int load_environment(struct settings *s, struct error **errp)
 {
 	for (size_t i = 0; i < N_SETTINGS; i++) {
-		cleanup_free char *name = xasprintf("MOPS_%s", infos[i].name);
-		struct value v = {0};
+		cleanup_free char *name =
+			xasprintf("MOPS_%s", rows[i].info.name);
+		struct setting_value v = {0};
 		const char *flaw;
 
 		for (char *p = name; *p; p++)
@@ -509,11 +269,11 @@ static int load_environment(struct settings *s, struct error **errp)
 static int load_flag(struct settings *s, const struct settings_flag *f,
 		     struct error **errp)
 {
-	struct value v = {.text = f->value};
+	struct setting_value v = {.text = f->value};
 	size_t i = find(f->name);
 	const char *flaw;
 
-	if (i == N_SETTINGS || !infos[i].flag)
+	if (i == N_SETTINGS || !rows[i].info.flag)
 		return error_set(errp, EINVAL, "--%s: there is no such setting",
 				 f->name);
 	if (!*v.text)

@@ -63,7 +63,8 @@ struct setting_info {
 	const char *help;
 	const char *dflt; /* as text; NULL: none, or it depends on HOME */
 };
-const struct setting_info *settings_table(size_t *ret_n);
+/* Row @i; NULL behind the last one. */
+const struct setting_info *settings_info(size_t i);
 /* The value as text (heap; "" when there is none) and where it came from
  * ("flag", "MOPS_X", a file's path, "default"). NULL: no such setting. */
 char *settings_value(const struct settings *s, const char *name,

@@ -68,12 +68,11 @@ static int set_readahead(struct mount_options *o, const char *value,
 
 static const struct setting_info *find_setting(const char *name)
 {
-	size_t n;
-	const struct setting_info *table = settings_table(&n);
+	const struct setting_info *s;
 
-	for (size_t i = 0; i < n; i++)
-		if (table[i].flag && !strcmp(table[i].name, name))
-			return &table[i];
+	for (size_t i = 0; (s = settings_info(i)); i++)
+		if (s->flag && !strcmp(s->name, name))
+			return s;
 	return NULL;
 }
 

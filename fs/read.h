@@ -1,18 +1,6 @@
 /*
- * Reads. What is local and verified is answered at once; else the request is
- * *parked*: the FUSE worker goes on, and whoever gets there first answers it.
- *
- *   op_read ──local──▶ answered
- *      │
- *      └──▶ parked ──fetched──▶ read again ──▶ answered
- *             │                    └─ gone again: asked once more, 3 times
- *             ├── fetch failed ────────────▶ EIO, EACCES, ESTALE
- *             ├── caller is dying ─────────▶ EINTR   (signals.c)
- *             ├── deadline passed ─────────▶ EIO     (signals.c)
- *             └── the mount is taken down ─▶ EIO
- *
- * Every parked request is answered exactly once; its memory lives until both
- * the fetcher has called back and the asking thread has let go.
+ * Answers to reads: the operation, and what it shares with the requests that it
+ * parks (fs/parking.h).
  *
  * Threads: any.
  */
@@ -21,37 +9,14 @@
 
 #include "fs/mount.h"
 
-struct parking;
+/* This thread's own, of at least @n bytes; NULL: no memory. */
+char *read_buffer_get(size_t n);
 
-/* Starts the watcher thread of signals.c. */
-struct parking *parking_new(struct mount *m);
-/* Answer all that is parked with EIO, cancel, wait at most @ms for the fetcher
- * to let go. False: it did not, and the process must end by _exit(). */
-bool parking_stop(struct parking *p, int64_t ms);
-/* After parking_stop() returned true. */
-void parking_free(struct parking *p);
-
-size_t parking_count(struct parking *p);
-
-/* A parked request as the watcher sees it. */
-struct parked_view {
-	uint64_t id;
-	pid_t pid;
-	bool interrupted; /* the kernel said so */
-	bool overdue;
-};
-/*
- * The requests that are to be looked at now: interrupted, parked for a while,
- * or overdue. Copies at most @max; each is then left alone for a while.
- */
-size_t parking_due(struct parking *p, int64_t now_ns, struct parked_view *ret,
-		   size_t max);
-/* Wait until something is parked and, after that, one tick or an interrupt.
- * False: stopping. */
-bool parking_wait(struct parking *p);
-/* Answer one of them with EINTR: its caller is dying. */
-void parking_interrupt(struct parking *p, uint64_t id, pid_t pid);
-/* Answer one of them with EIO: its time is up. */
-void parking_expire(struct parking *p, uint64_t id);
+void read_count_latency(struct mount *m, int64_t since_ns);
+void read_reply(struct mount *m, fuse_req_t req, fuse_ino_t ino,
+		const char *buf, size_t n, int64_t since_ns);
+/* Counted, remembered and logged as a failure of @site. */
+void read_reply_failure(struct mount *m, fuse_req_t req, fuse_ino_t ino,
+			enum fs_site site, const struct error *err);
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "fs/open.h"
-#include "fs/read.h"
+#include "fs/parking.h"
 
 static void put_count(struct json_writer *w, const char *key, uint64_t v)
 {

@@ -6,7 +6,7 @@
 #include "base/thread.h"
 #include "base/time.h"
 #include "fs/callers.h"
-#include "fs/read.h"
+#include "fs/parking.h"
 
 /* Callers looked at in one round. */
 #define ROUND_MAX 256

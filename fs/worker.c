@@ -11,13 +11,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -28,11 +26,11 @@
 #include "base/thread.h"
 #include "base/time.h"
 #include "cli/output.h"
+#include "fs/attach.h"
 #include "fs/control.h"
 #include "fs/job.h"
-#include "fs/mountinfo.h"
 #include "fs/open.h"
-#include "fs/read.h"
+#include "fs/parking.h"
 #include "fs/report.h"
 #include "fs/sources.h"
 #include "fs/synthetic.h"
@@ -41,8 +39,7 @@
 #define MIN_LOOPS 4u
 #define MAX_LOOPS 16u
 /* How long the end may take: users of a detached mount get this long. */
-#define END_MS  5000
-#define INIT_MS 10000
+#define END_MS 5000
 
 struct worker {
 	struct mount_job *job;
@@ -153,102 +150,6 @@ static void make_mount(struct worker *w)
 	m->parking = parking_new(m);
 }
 
-/* What mount and df call the source: a name that needs no escaping. */
-static char *source_name(const struct bundle *b)
-{
-	if (b->ref.repo && b->ref.tag)
-		return xasprintf("%s:%s", b->ref.repo, b->ref.tag);
-	return xasprintf("%s@sha256:%.12s", b->ref.repo ? b->ref.repo : "",
-			 digest_to_hex(&b->digest).str);
-}
-
-static int make_session(struct worker *w, struct error **errp)
-{
-	struct mount *m = &w->mount;
-	cleanup_free char *source = source_name(m->bundle);
-	cleanup_free char *options = xasprintf(
-		"ro,nosuid,nodev,default_permissions,subtype=mopsfs,fsname=%s"
-		"%s%s",
-		source, m->options->allow_other ? ",allow_other" : "",
-		m->options->noexec ? ",noexec" : "");
-	const char *argv[] = {"mopsfs", "-o", options, NULL};
-	struct fuse_args args = FUSE_ARGS_INIT(3, (char **)argv);
-
-	m->se = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), m);
-	fuse_opt_free_args(&args);
-	if (!m->se)
-		return error_set(errp, EINVAL, "libfuse refused '%s'", options);
-	return 0;
-}
-
-static void log_of_libfuse(enum fuse_log_level level, const char *fmt,
-			   va_list ap) __attribute__((format(printf, 2, 0)));
-static void log_only(enum fuse_log_level level, const char *fmt, va_list ap)
-	__attribute__((format(printf, 2, 0)));
-
-static void log_of_libfuse(enum fuse_log_level level, const char *fmt,
-			   va_list ap)
-{
-	int keep = errno;
-	cleanup_free char *text = xvasprintf(fmt, ap);
-
-	text[strcspn(text, "\n")] = '\0';
-	/* While mounting, this is the reason that the user gets. */
-	if (level <= FUSE_LOG_ERR)
-		fprintf(stderr, "%s\n", text);
-	log_debug("libfuse: %s", text);
-	errno = keep;
-}
-
-static void log_only(enum fuse_log_level level, const char *fmt, va_list ap)
-{
-	int keep = errno;
-	cleanup_free char *text = xvasprintf(fmt, ap);
-
-	text[strcspn(text, "\n")] = '\0';
-	log_debug("libfuse: %s", text);
-	errno = keep;
-}
-
-/* What was written to @fd, its last line: "fusermount3: …". Heap. */
-static char *last_line(int fd)
-{
-	char buf[1024];
-	ssize_t n = io_pread_full(fd, buf, sizeof(buf) - 1, 0);
-	char *line;
-
-	buf[MAX(n, 0)] = '\0';
-	for (n = (ssize_t)strlen(buf); n > 0 && buf[n - 1] == '\n'; n--)
-		buf[n - 1] = '\0';
-	line = strrchr(buf, '\n');
-	return xstrdup(line ? line + 1 : buf);
-}
-
-/* fusermount3 and libfuse tell the reason on stderr; we say it once, in the
- * one line of our own. */
-static int mount_quietly(struct worker *w, struct error **errp)
-{
-	cleanup_fd int keep = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-	cleanup_fd int said = memfd_create("stderr", MFD_CLOEXEC);
-	cleanup_free char *why = NULL;
-	int r;
-
-	if (keep >= 0 && said >= 0)
-		dup2(said, STDERR_FILENO);
-	fuse_set_log_func(log_of_libfuse);
-	r = fuse_session_mount(w->mount.se, w->job->mountpoint);
-	fuse_set_log_func(log_only);
-	if (keep >= 0 && said >= 0)
-		dup2(keep, STDERR_FILENO);
-	if (r == 0) {
-		w->mounted = true;
-		return 0;
-	}
-	why = said >= 0 ? last_line(said) : xstrdup("");
-	return error_set(errp, EIO, "mounting on '%s': %s", w->job->mountpoint,
-			 *why ? why : "it was refused");
-}
-
 static void *loop(void *arg)
 {
 	struct worker *w = arg;
@@ -270,25 +171,6 @@ static void *loop(void *arg)
 	cond_broadcast(&w->changed);
 	mutex_unlock(&w->lock);
 	return NULL;
-}
-
-/*
- * INIT is the kernel's first request, and is served before there is a second
- * thread: libfuse writes without a lock what each later request reads.
- */
-static int serve_init(struct worker *w, struct error **errp)
-{
-	struct fuse_session *se = w->mount.se;
-	struct pollfd p = {.fd = fuse_session_fd(se), .events = POLLIN};
-	struct fuse_buf buf = {0};
-
-	if (poll(&p, 1, INIT_MS) <= 0 ||
-	    fuse_session_receive_buf(se, &buf) <= 0)
-		return error_set(errp, ETIMEDOUT,
-				 "the kernel did not start the mount");
-	fuse_session_process_buf(se, &buf);
-	free(buf.mem);
-	return opens_check_init(w->mount.opens, errp);
 }
 
 /* None of them ever waits for the network: a few do. */
@@ -314,61 +196,6 @@ static int start_loops(struct worker *w, struct error **errp)
 	return 0;
 }
 
-static int check_options(const struct mount_entry *e,
-			 const struct mount_options *o, struct error **errp)
-{
-	static const char *const always[] = {"ro", "nosuid", "nodev"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(always); i++)
-		if (!mount_option_has(e->options, always[i]))
-			return error_set(errp, EPERM,
-					 "the mount came without '%s'",
-					 always[i]);
-	if (!mount_option_has(e->super, "default_permissions"))
-		return error_set(errp, EPERM,
-				 "the mount came without permission checks");
-	if (!o->allow_other && mount_option_has(e->super, "allow_other"))
-		return error_set(errp, EPERM,
-				 "the mount came with 'allow_other'");
-	return 0;
-}
-
-/* The kernel's own list says what we really have. */
-static int read_back(struct worker *w, struct error **errp)
-{
-	cleanup_mount_list struct mount_list mounts = {0};
-	const struct mount_entry *e;
-	int r = mount_list_read(&mounts);
-
-	if (r < 0)
-		return error_set_errno(errp, -r, "reading the list of mounts");
-	e = mount_list_top(&mounts, w->job->mountpoint);
-	if (!e || !mount_entry_is_ours(e))
-		return error_set(errp, EIO, "'%s' is not where it was mounted",
-				 w->job->mountpoint);
-	w->mount.major = e->major;
-	w->mount.minor = e->minor;
-	return check_options(e, w->job->options, errp);
-}
-
-/* The kernel reads ahead 128 KiB whatever a FUSE server asks for; root may
- * change that afterwards. */
-static void set_readahead(const struct mount *m)
-{
-	cleanup_free char *path = xasprintf(
-		"/sys/class/bdi/%u:%u/read_ahead_kb", m->major, m->minor);
-	cleanup_free char *text = xasprintf("%u\n", m->options->readahead_kb);
-	cleanup_fd int fd = -1;
-	int r;
-
-	if (geteuid() != 0 || !m->options->readahead_kb)
-		return;
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	r = fd < 0 ? -errno : io_write_full(fd, text, strlen(text));
-	if (r < 0)
-		log_info("'%s' stays as it is: %s", path, strerror(-r));
-}
-
 static void raise_descriptor_limit(void)
 {
 	struct rlimit l;
@@ -390,18 +217,19 @@ static int set_up(struct worker *w, struct error **errp)
 	if (r < 0)
 		return r;
 	make_mount(w);
-	r = make_session(w, errp);
+	r = attach_open(&w->mount, errp);
 	if (r == 0)
-		r = mount_quietly(w, errp);
+		r = attach_mount(&w->mount, errp);
+	w->mounted = r == 0;
 	if (r == 0)
-		r = serve_init(w, errp);
+		r = attach_serve_init(&w->mount, errp);
 	if (r == 0)
 		r = start_loops(w, errp);
 	if (r == 0)
-		r = read_back(w, errp);
+		r = attach_check(&w->mount, errp);
 	if (r < 0)
 		return r;
-	set_readahead(&w->mount);
+	attach_set_readahead(&w->mount);
 	w->control = control_start(&w->mount);
 	return 0;
 }

@@ -16,8 +16,7 @@
 
 static void check(const struct settings *s)
 {
-	size_t n;
-	const struct setting_info *table = settings_table(&n);
+	const struct setting_info *info;
 
 	assert(!registry_flaw(s->registry));
 	assert(s->cache_dir[0] == '/');
@@ -29,10 +28,9 @@ static void check(const struct settings *s)
 	assert(s->times.io_ms > 0);
 	for (char **root = s->file_roots; root && *root; root++)
 		assert((*root)[0] == '/');
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; (info = settings_info(i)); i++) {
 		const char *origin = NULL;
-		cleanup_free char *v =
-			settings_value(s, table[i].name, &origin);
+		cleanup_free char *v = settings_value(s, info->name, &origin);
 
 		assert(v && origin);
 	}

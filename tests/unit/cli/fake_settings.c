@@ -2,7 +2,7 @@
 #include "base/alloc.h"
 #include "engine/settings.h"
 
-const struct setting_info *settings_table(size_t *ret_n)
+const struct setting_info *settings_info(size_t i)
 {
 	static const struct setting_info table[] = {
 		{"io_timeout", true, false, "budget of one operation"},
@@ -10,8 +10,7 @@ const struct setting_info *settings_table(size_t *ret_n)
 		{"file_roots", false, false, "folders that pointers may name"},
 	};
 
-	*ret_n = ARRAY_SIZE(table);
-	return table;
+	return i < ARRAY_SIZE(table) ? &table[i] : NULL;
 }
 
 int settings_load(const struct settings_flag *flags, size_t n_flags,

@@ -17,11 +17,10 @@ static char *home, *system_file;
 
 static void clear_environment(void)
 {
-	size_t n;
-	const struct setting_info *table = settings_table(&n);
+	const struct setting_info *info;
 
-	for (size_t i = 0; i < n; i++) {
-		cleanup_free char *name = xasprintf("MOPS_%s", table[i].name);
+	for (size_t i = 0; (info = settings_info(i)); i++) {
+		cleanup_free char *name = xasprintf("MOPS_%s", info->name);
 
 		for (char *p = name; *p; p++)
 			if (*p >= 'a' && *p <= 'z')
@@ -411,18 +410,16 @@ Test(settings, refuses_flags_that_are_no_settings)
 Test(settings, says_every_value_and_its_origin)
 {
 	cleanup_settings struct settings s = {0};
-	size_t n;
-	const struct setting_info *table = settings_table(&n);
+	const struct setting_info *info;
 
 	cr_assert(eq(int, load(NULL, 0, &s, NULL), 0));
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; (info = settings_info(i)); i++) {
 		const char *origin = NULL;
-		cleanup_free char *v =
-			settings_value(&s, table[i].name, &origin);
+		cleanup_free char *v = settings_value(&s, info->name, &origin);
 
-		cr_expect(v != NULL, "%s", table[i].name);
+		cr_expect(v != NULL, "%s", info->name);
 		cr_expect(eq(str, (char *)origin, "default"));
-		cr_expect(table[i].help != NULL);
+		cr_expect(info->help != NULL);
 	}
 	cr_expect(settings_value(&s, "no_such", NULL) == NULL);
 }

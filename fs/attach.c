@@ -1,0 +1,178 @@
+#include "fs/attach.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "fs/mountinfo.h"
+#include "fs/open.h"
+
+#define INIT_MS 10000
+
+/* What mount and df call the source: a name that needs no escaping. */
+static char *source_name(const struct bundle *b)
+{
+	if (b->ref.repo && b->ref.tag)
+		return xasprintf("%s:%s", b->ref.repo, b->ref.tag);
+	return xasprintf("%s@sha256:%.12s", b->ref.repo ? b->ref.repo : "",
+			 digest_to_hex(&b->digest).str);
+}
+
+int attach_open(struct mount *m, struct error **errp)
+{
+	cleanup_free char *source = source_name(m->bundle);
+	cleanup_free char *options = xasprintf(
+		"ro,nosuid,nodev,default_permissions,subtype=mopsfs,fsname=%s"
+		"%s%s",
+		source, m->options->allow_other ? ",allow_other" : "",
+		m->options->noexec ? ",noexec" : "");
+	const char *argv[] = {"mopsfs", "-o", options, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(3, (char **)argv);
+
+	m->se = fuse_session_new(&args, &mount_ops, sizeof(mount_ops), m);
+	fuse_opt_free_args(&args);
+	if (!m->se)
+		return error_set(errp, EINVAL, "libfuse refused '%s'", options);
+	return 0;
+}
+
+static void log_of_libfuse(enum fuse_log_level level, const char *fmt,
+			   va_list ap) __attribute__((format(printf, 2, 0)));
+static void log_only(enum fuse_log_level level, const char *fmt, va_list ap)
+	__attribute__((format(printf, 2, 0)));
+
+static void log_of_libfuse(enum fuse_log_level level, const char *fmt,
+			   va_list ap)
+{
+	int keep = errno;
+	cleanup_free char *text = xvasprintf(fmt, ap);
+
+	text[strcspn(text, "\n")] = '\0';
+	/* While mounting, this is the reason that the user gets. */
+	if (level <= FUSE_LOG_ERR)
+		fprintf(stderr, "%s\n", text);
+	log_debug("libfuse: %s", text);
+	errno = keep;
+}
+
+static void log_only(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	int keep = errno;
+	cleanup_free char *text = xvasprintf(fmt, ap);
+
+	text[strcspn(text, "\n")] = '\0';
+	log_debug("libfuse: %s", text);
+	errno = keep;
+}
+
+/* What was written to @fd, its last line: "fusermount3: …". Heap. */
+static char *last_line(int fd)
+{
+	char buf[1024];
+	ssize_t n = io_pread_full(fd, buf, sizeof(buf) - 1, 0);
+	char *line;
+
+	buf[MAX(n, 0)] = '\0';
+	for (n = (ssize_t)strlen(buf); n > 0 && buf[n - 1] == '\n'; n--)
+		buf[n - 1] = '\0';
+	line = strrchr(buf, '\n');
+	return xstrdup(line ? line + 1 : buf);
+}
+
+/* fusermount3 and libfuse tell the reason on stderr; we say it once, in the
+ * one line of our own. */
+int attach_mount(struct mount *m, struct error **errp)
+{
+	cleanup_fd int keep = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	cleanup_fd int said = memfd_create("stderr", MFD_CLOEXEC);
+	cleanup_free char *why = NULL;
+	int r;
+
+	if (keep >= 0 && said >= 0)
+		dup2(said, STDERR_FILENO);
+	fuse_set_log_func(log_of_libfuse);
+	r = fuse_session_mount(m->se, m->mountpoint);
+	fuse_set_log_func(log_only);
+	if (keep >= 0 && said >= 0)
+		dup2(keep, STDERR_FILENO);
+	if (r == 0)
+		return 0;
+	why = said >= 0 ? last_line(said) : xstrdup("");
+	return error_set(errp, EIO, "mounting on '%s': %s", m->mountpoint,
+			 *why ? why : "it was refused");
+}
+
+int attach_serve_init(struct mount *m, struct error **errp)
+{
+	struct fuse_session *se = m->se;
+	struct pollfd p = {.fd = fuse_session_fd(se), .events = POLLIN};
+	struct fuse_buf buf = {0};
+
+	if (poll(&p, 1, INIT_MS) <= 0 ||
+	    fuse_session_receive_buf(se, &buf) <= 0)
+		return error_set(errp, ETIMEDOUT,
+				 "the kernel did not start the mount");
+	fuse_session_process_buf(se, &buf);
+	free(buf.mem);
+	return opens_check_init(m->opens, errp);
+}
+
+static int check_options(const struct mount_entry *e,
+			 const struct mount_options *o, struct error **errp)
+{
+	static const char *const always[] = {"ro", "nosuid", "nodev"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(always); i++)
+		if (!mount_option_has(e->options, always[i]))
+			return error_set(errp, EPERM,
+					 "the mount came without '%s'",
+					 always[i]);
+	if (!mount_option_has(e->super, "default_permissions"))
+		return error_set(errp, EPERM,
+				 "the mount came without permission checks");
+	if (!o->allow_other && mount_option_has(e->super, "allow_other"))
+		return error_set(errp, EPERM,
+				 "the mount came with 'allow_other'");
+	return 0;
+}
+
+int attach_check(struct mount *m, struct error **errp)
+{
+	cleanup_mount_list struct mount_list mounts = {0};
+	const struct mount_entry *e;
+	int r = mount_list_read(&mounts);
+
+	if (r < 0)
+		return error_set_errno(errp, -r, "reading the list of mounts");
+	e = mount_list_top(&mounts, m->mountpoint);
+	if (!e || !mount_entry_is_ours(e))
+		return error_set(errp, EIO, "'%s' is not where it was mounted",
+				 m->mountpoint);
+	m->major = e->major;
+	m->minor = e->minor;
+	return check_options(e, m->options, errp);
+}
+
+void attach_set_readahead(const struct mount *m)
+{
+	cleanup_free char *path = xasprintf(
+		"/sys/class/bdi/%u:%u/read_ahead_kb", m->major, m->minor);
+	cleanup_free char *text = xasprintf("%u\n", m->options->readahead_kb);
+	cleanup_fd int fd = -1;
+	int r;
+
+	if (geteuid() != 0 || !m->options->readahead_kb)
+		return;
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	r = fd < 0 ? -errno : io_write_full(fd, text, strlen(text));
+	if (r < 0)
+		log_info("'%s' stays as it is: %s", path, strerror(-r));
+}

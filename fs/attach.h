@@ -1,0 +1,29 @@
+/*
+ * Between a mount and the kernel: the session, the mount itself, and a look at
+ * what was really given. In this order; the worker ends what was begun.
+ *
+ * Threads: the worker's main thread, before others serve.
+ */
+#ifndef FS_ATTACH_H
+#define FS_ATTACH_H
+
+#include "fs/mount.h"
+
+/* libfuse's session, with the options that are always set. */
+int attach_open(struct mount *m, struct error **errp);
+/* The reason of a failure, which fusermount3 and libfuse print, is in the
+ * error. */
+int attach_mount(struct mount *m, struct error **errp);
+/*
+ * INIT is the kernel's first request, and is served before there is a second
+ * thread: libfuse writes without a lock what each later request reads.
+ */
+int attach_serve_init(struct mount *m, struct error **errp);
+/* The kernel's own list says what we really have: -EPERM when an option that
+ * protects is not there. Sets major and minor. */
+int attach_check(struct mount *m, struct error **errp);
+/* The kernel reads ahead 128 KiB whatever a FUSE server asks for; root may
+ * change that afterwards. */
+void attach_set_readahead(const struct mount *m);
+
+#endif
