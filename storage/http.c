@@ -32,11 +32,16 @@ int http_client_new(const struct http_client_options *o,
 		    struct http_client **ret, struct error **errp)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct http_proxies proxies = {0};
 	struct http_client *c;
+	int r;
 
 	if (o->key_file && !o->cert_file)
 		return error_set(errp, EINVAL,
 				 "a key file needs a certificate file");
+	r = http_proxies_load(&proxies, errp);
+	if (r < 0)
+		return r;
 	pthread_once(&once, global_init);
 	c = xcalloc(1, sizeof(*c));
 	c->times = o->times;
@@ -49,6 +54,7 @@ int http_client_new(const struct http_client_options *o,
 		xstrdup(o->user_agent ? o->user_agent : "mops/" MOPS_VERSION);
 	c->per_host = o->per_host ? o->per_host : PER_HOST_DEFAULT;
 	c->fixed_addresses = o->fixed_addresses;
+	c->proxies = proxies;
 	mutex_init(&c->lock, LOCK_HTTP);
 	rate_limit_init(&c->rate, o->limit_rate);
 	*ret = c;
@@ -298,6 +304,7 @@ void http_client_free(struct http_client *c)
 	free(c->cert_file);
 	free(c->key_file);
 	strv_free(c->cert_roots);
+	http_proxies_release(&c->proxies);
 	free(c->user_agent);
 	free(c);
 }

@@ -11,6 +11,10 @@
  * unspecified never; loopback and private only when the host that the user
  * named is such itself.
  *
+ * Proxies are those of the environment (storage/http_proxy.h). What is reached
+ * through one is judged by its name or literal address alone: the proxy looks
+ * names up.
+ *
  * Bodies are bounded; Content-Encoding is refused; the body is streamed to the
  * caller's sink on the caller's thread through a bounded buffer, so a slow
  * sink slows its own transfer only. An upload's feed is read there as well.

@@ -16,6 +16,7 @@ static const struct {
 	enum attempt attempt;
 } causes[] = {
 	{CURLE_COULDNT_RESOLVE_HOST, ATTEMPT_DNS_TEMPORARY},
+	{CURLE_COULDNT_RESOLVE_PROXY, ATTEMPT_CONNECT},
 	{CURLE_COULDNT_CONNECT, ATTEMPT_CONNECT},
 	{CURLE_OPERATION_TIMEDOUT, ATTEMPT_CONNECT},
 	{CURLE_SSL_CONNECT_ERROR, ATTEMPT_TLS},
@@ -106,6 +107,17 @@ static bool handshake_was_cut(const struct transfer *t)
 			       strstr(t->message, "unexpected eof")));
 }
 
+/* What a proxy says instead of connecting us. */
+static bool proxy_refused(const struct transfer *t, enum attempt *ret)
+{
+	if (t->proxy_status < 300)
+		return false;
+	*ret = attempt_of_status(t->proxy_status);
+	if (*ret != ATTEMPT_BUSY)
+		*ret = ATTEMPT_REJECTED;
+	return true;
+}
+
 /* The other side refused ours, which TLS 1.3 says after the handshake. */
 static bool was_alerted(const struct transfer *t)
 {
@@ -116,6 +128,10 @@ static bool was_alerted(const struct transfer *t)
 /* Everything else broke a connection that was there. */
 static enum attempt cause_of(const struct transfer *t)
 {
+	enum attempt a;
+
+	if (proxy_refused(t, &a))
+		return a;
 	if (handshake_was_cut(t))
 		return ATTEMPT_CONNECT;
 	if (was_alerted(t))

@@ -70,5 +70,9 @@ struct transfer *http_compose(struct http_client *c, const struct hop *hop,
 		.tls = steal_ptr(take_tls),
 	};
 
+	if (!c->fixed_addresses)
+		rq.proxy = http_proxy_for(&c->proxies, hop->url);
+	if (!address_class_literal(hop->url->host, &rq.behind))
+		rq.behind = ADDRESS_PUBLIC;
 	return transfer_new(c, &rq);
 }

@@ -431,6 +431,16 @@ static void log_hop(const struct exchange *x, enum attempt a, int64_t began_ns)
 		  (long long)((time_mono_ns() - began_ns) / NS_PER_MS));
 }
 
+/* A proxy is not asked for what we would not go to ourselves. */
+static bool is_barred_behind_proxy(struct http_client *c, const struct hop *hop)
+{
+	enum address_class class;
+
+	return !c->fixed_addresses && http_proxy_for(&c->proxies, hop->url) &&
+	       address_class_literal(hop->url->host, &class) &&
+	       (class == ADDRESS_NEVER || class > hop->reach);
+}
+
 static enum attempt check_target(struct http_client *c, const struct hop *hop,
 				 struct http_response *ret, struct error **errp)
 {
@@ -438,7 +448,8 @@ static enum attempt check_target(struct http_client *c, const struct hop *hop,
 	cleanup_free char *origin = http_origin(hop->url);
 	int64_t pause = http_pause_left_ms(c, origin);
 
-	if (!c->fixed_addresses && address_host_is_metadata(hop->url->host)) {
+	if ((!c->fixed_addresses && address_host_is_metadata(hop->url->host)) ||
+	    is_barred_behind_proxy(c, hop)) {
 		error_set(errp, EIO,
 			  "'%s': it is a host that is never "
 			  "contacted",

@@ -17,6 +17,7 @@
 #include "base/map.h"
 #include "storage/http.h"
 #include "storage/http_headers.h"
+#include "storage/http_proxy.h"
 #include "storage/http_ring.h"
 #include "storage/http_tls.h"
 
@@ -38,6 +39,7 @@ struct http_client {
 	char *user_agent;
 	unsigned per_host;
 	bool fixed_addresses;
+	struct http_proxies proxies;
 
 	struct mutex lock;         /* LOCK_HTTP */
 	bool started;              /* the thread runs */
@@ -65,9 +67,11 @@ struct transfer_request {
 	bool has_body;
 	uint64_t body_size;
 	bool body_once;
-	enum address_class reach; /* how far inward it may go */
-	bool with_cert;           /* the client certificate may be shown */
-	struct http_tls *tls;     /* NULL: plain HTTP */
+	enum address_class reach;  /* how far inward it may go */
+	bool with_cert;            /* the client certificate may be shown */
+	struct http_tls *tls;      /* NULL: plain HTTP */
+	const char *proxy;         /* the client's, or NULL */
+	enum address_class behind; /* what is reached through it */
 };
 
 struct transfer {
@@ -93,6 +97,7 @@ struct transfer {
 	bool done;
 	CURLcode result;     /* once done, like: */
 	long os_errno;       /* of a failed connection */
+	long proxy_status;   /* that a proxy answered to CONNECT, or 0 */
 	const char *refused; /* why we broke off, or NULL */
 	enum attempt refused_as;
 	char *message; /* libcurl's, or NULL */

@@ -98,7 +98,8 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose,
 {
 	struct transfer *t = arg;
 
-	if (!may_reach(t, address_class(&a->addr)))
+	/* The user named the proxy. */
+	if (!t->rq.proxy && !may_reach(t, address_class(&a->addr)))
 		return CURL_SOCKET_BAD;
 	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
@@ -111,7 +112,9 @@ static int on_connected(void *arg, char *peer_ip, char *local_ip, int peer_port,
 	struct transfer *t = arg;
 	enum address_class class;
 
-	if (!address_class_literal(peer_ip, &class))
+	if (t->rq.proxy)
+		class = t->rq.behind;
+	else if (!address_class_literal(peer_ip, &class))
 		class = ADDRESS_NEVER;
 	if (!may_reach(t, class))
 		return CURL_PREREQFUNC_ABORT;
@@ -332,7 +335,11 @@ static CURLcode set_connection(CURL *e, const struct transfer *t)
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	curl_easy_setopt(e, CURLOPT_PROXY, "");
+	/* Not as libcurl would find them. */
+	curl_easy_setopt(e, CURLOPT_PROXY, t->rq.proxy ? t->rq.proxy : "");
+	curl_easy_setopt(e, CURLOPT_NOPROXY, "");
+	curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	curl_easy_setopt(e, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
 	curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
@@ -385,9 +392,11 @@ void transfer_start(struct transfer *t)
 
 void transfer_finish(struct transfer *t, CURLcode result)
 {
-	long os_errno = 0;
+	long os_errno = 0, proxy_status = 0;
 
 	if (t->easy) {
+		curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE,
+				  &proxy_status);
 		curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_errno);
 		curl_multi_remove_handle(t->client->multi, t->easy);
 		curl_easy_cleanup(t->easy);
@@ -396,6 +405,7 @@ void transfer_finish(struct transfer *t, CURLcode result)
 	mutex_lock(&t->lock);
 	t->result = result;
 	t->os_errno = os_errno;
+	t->proxy_status = proxy_status;
 	if (t->errbuf[0])
 		t->message = xstrdup(t->errbuf);
 	t->done = true;

@@ -6,7 +6,9 @@ import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "servers"))
 from mopstest import DockerRegistry, Failed, Skip, run, same, snapshot, write_random  # noqa: E402
+from proxy import Proxy  # noqa: E402
 
 USER, WORD = "alice", "won:der-canary"
 
@@ -134,5 +136,42 @@ def tls_by_a_folder_of_authorities(env):
     use(env, registry)
 
 
+def behind(env, registry):
+    """The registry under a name that only a proxy knows."""
+    registry.real = registry.host
+    registry.host = f"registry.test:{registry.port}"
+    env.log_in(registry.host, USER, WORD)
+    return f"{registry.host}/team/model:v1"
+
+
+def a_proxy_for_http(env):
+    registry, proxy = DockerRegistry(env, USER, WORD), Proxy(env, "me", "pro:xy")
+    ref = behind(env, registry)
+    env.vars.update(MOPS_PLAIN_HTTP="true", MOPS_CONNECT_TIMEOUT="2s", http_proxy=f"http://me:pro%3Axy@{proxy.host}")
+    use(env, registry)
+    expect(all(m != "CONNECT" and t.startswith("http://registry.test:") for m, t, _ in proxy.log), proxy.log)
+    n = len(proxy.log)
+    refused(env, ref, env_vars={"no_proxy": ".test"})
+    refused(env, ref, env_vars={"http_proxy": f"http://me:wrong@{proxy.host}"}, hint=b"407")
+    said = env.mops("pull", ref, code=2, env={"http_proxy": "gopher://canary@x"}).stderr
+    expect(b"http_proxy" in said and b"canary" not in said, said)
+    expect(len(proxy.log) <= n + 2, "a proxy is asked too often")
+
+
+def a_proxy_for_https(env):
+    registry, proxy = DockerRegistry(env, USER, WORD, tls=True), Proxy(env)
+    ref = behind(env, registry)
+    env.vars.update(MOPS_CA_FILE=str(registry.dir / "ca.pem"), HTTPS_PROXY=proxy.host)
+    use(env, registry)
+    expect({(m, t) for m, t, _ in proxy.log} == {("CONNECT", registry.host)}, proxy.log)
+    expect(not any(shown for _, _, shown in proxy.log), "a proxy was shown a login")
+    refused(env, ref, env_vars={"NO_PROXY": "example.com, registry.test"})
+    locked = Proxy(env, "me", "word")
+    refused(env, ref, env_vars={"HTTPS_PROXY": locked.host}, hint=b"407")
+    expect(len(locked.log) <= 2, "a proxy is asked too often")
+    refused(env, f"10.0.0.1:{registry.port}/team/model:v1", env_vars={"NO_PROXY": "10.0.0.0/8", "MOPS_IO_TIMEOUT": "1s"})
+    expect(all(t == registry.host for _, t, _ in proxy.log), proxy.log)
+
+
 run([anonymous, basic, token, token_of_an_identity, token_from_a_helper, tls, tls_by_certs_d,
-     tls_by_a_folder_of_authorities])
+     tls_by_a_folder_of_authorities, a_proxy_for_http, a_proxy_for_https])
