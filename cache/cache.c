@@ -13,7 +13,8 @@
 #include "base/io.h"
 #include "cache/internal.h"
 
-#define CACHE_VERSION "1\n"
+#define CACHE_VERSION    "1\n"
+#define GATE_PATIENCE_MS 20000
 
 static const char cachedir_tag[] =
 	"Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -205,6 +206,7 @@ int cache_open(const char *dir, struct cache **ret, struct error **errp)
 	r = open_all(c, dir, errp);
 	if (r < 0)
 		return r;
+	c->gate_patience_ms = GATE_PATIENCE_MS;
 	c->locks_trusted = locks_trustworthy(c->room[ROOM_TMP]);
 	if (!c->locks_trusted) {
 		c->private_tag[0] = '.';

@@ -464,6 +464,16 @@ int content_put(struct content *ct, uint32_t i, const void *buf, size_t n,
 	return r;
 }
 
+bool content_busy(struct content *ct)
+{
+	if (ct->n <= 1)
+		return false;
+	if (gate_enter(ct) < 0)
+		return true;
+	gate_leave(ct);
+	return false;
+}
+
 /*
  * Claims.
  */

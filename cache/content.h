@@ -90,10 +90,14 @@ int content_recheck(struct content *ct, uint64_t off, uint64_t n,
 /*
  * Store chunk @i: hashed here, -EBADMSG when it is not what the list says, and
  * then nothing is kept. -ENOSPC and the like leave the chunk absent; so does
- * -EAGAIN, while the content is being sealed and this chunk turned out damaged.
+ * -EAGAIN, while the content is being sealed and this chunk turned out damaged,
+ * or while another process only says so: for half a minute or so.
  */
 int content_put(struct content *ct, uint32_t i, const void *buf, size_t n,
 		struct error **errp);
+/* Would content_put() be -EAGAIN now? To be asked before chunks are fetched that
+ * nobody waits for. */
+bool content_busy(struct content *ct);
 /* Make what was put durable: fdatasync, then bits. */
 int content_sync(struct content *ct, struct error **errp);
 

@@ -56,7 +56,8 @@ struct content {
 	struct backing *backing;
 	int64_t absent_until; /* nothing was on disk: do not look before */
 	unsigned writers;
-	bool gate_shared; /* locks/gate is held for the writers */
+	bool gate_shared;           /* locks/gate is held for the writers */
+	int64_t gate_busy_since_ns; /* another process has it; 0: no */
 	bool sealing;
 	bool checking; /* a thread re-hashes the sealed blob */
 };
@@ -106,7 +107,8 @@ void partial_unlink(struct content *ct);
 /*
  * gate.c: writers of a partial hold it shared, its sealing alone, among threads
  * and processes. -EAGAIN: it is being sealed. A gate that fails to exclude
- * costs a hash, since what is written is always right.
+ * costs a hash, since what is written is always right; so one that another
+ * process holds for too long is passed by.
  */
 uint64_t gate_offset(const struct content *ct);
 int gate_enter(struct content *ct);

@@ -58,6 +58,8 @@ struct cache {
 	 * then nothing is hardlinked or passed through, and partials are
 	 * private to this process. */
 	bool locks_trusted;
+	/* So long, and what hashing takes, is another process's gate heeded. */
+	int64_t gate_patience_ms;
 	char private_tag[24]; /* "" or ".<random>", part of partials' names */
 
 	struct mutex lock; /* of everything below */

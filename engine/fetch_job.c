@@ -4,6 +4,8 @@
  *
  *   claimed elsewhere      park; the timer tries again, and after 20 s without
  *                          a new chunk the run is fetched without a claim
+ *   being sealed elsewhere the same, in the background; readers are served
+ *                          from memory
  *   a chunk is wrong       one new request from that chunk on; wrong again: it
  *                          fails, and the run goes on behind it
  *   the stream ends early, one new request; again without a whole chunk in
@@ -31,6 +33,7 @@ struct flight {
 	uint32_t retried_at;   /* ... from this chunk on */
 	bool background;       /* nobody waits for the current chunk */
 	bool unkept;           /* background: the cache cannot keep it */
+	bool busy;             /* background: ... now, as it is being sealed */
 	bool over;             /* the last chunk wanted is there */
 	uint32_t claim_first, claim_end;
 };
@@ -43,7 +46,11 @@ static int keep_in_memory(struct flight *fl, int why, struct error **errp)
 
 	if (!digest_equal(&got, &want.digest))
 		return error_set(errp, EBADMSG, "a chunk arrived wrong");
-	if (fl->background && why != -EAGAIN) {
+	if (fl->background && why == -EAGAIN) {
+		fl->busy = true;
+		return error_set(errp, EAGAIN, "the content is being sealed");
+	}
+	if (fl->background) {
 		fl->unkept = true;
 		return error_set(errp, ENOSPC, "writing to the cache: %s",
 				 strerror(-why));
@@ -234,6 +241,8 @@ static void transfer(struct flight *fl)
 			break;
 		if (atomic_load(&fl->run->cancel))
 			break; /* who waits by now asks again */
+		if (fl->busy)
+			break; /* parked, and then asked for again */
 		if (once_more(fl, r))
 			continue;
 		if (fl->wrong) {
@@ -294,24 +303,34 @@ static bool trim(struct flight *fl)
 /* Try again in 2 ms, then 4, … 50. */
 static void park_locked(struct fetcher *f, struct fetch_run *run)
 {
-	int64_t now = time_mono_ns();
-
-	if (!run->alone_ns)
-		run->alone_ns = now + FETCH_CLAIM_NS;
-	run->alone = now >= run->alone_ns;
 	run->pause_ns = run->pause_ns ? MIN(run->pause_ns * 2, 50 * NS_PER_MS)
 				      : 2 * NS_PER_MS;
-	run->next_try_ns = now + run->pause_ns;
-	if (run->alone)
-		run->next_try_ns = now;
+	run->next_try_ns = time_mono_ns() + run->pause_ns;
+	run->started = false;
 	run->state = FETCH_PARKED;
 	TAILQ_INSERT_TAIL(&f->parked, run, link);
 	cond_signal(&f->timer);
 }
 
+/* Its claim is another process's: for so long. */
+static void claimed_elsewhere_locked(struct fetch_run *run)
+{
+	int64_t now = time_mono_ns();
+
+	if (!run->alone_ns)
+		run->alone_ns = now + FETCH_CLAIM_NS;
+	run->alone = now >= run->alone_ns;
+}
+
+static bool busy_elsewhere(const struct flight *fl)
+{
+	return fl->run->class == FETCH_BACKGROUND &&
+	       content_busy(fl->s->content);
+}
+
 /* True: go on. Another process's work is waited for in the parking place, not
  * on a thread. */
-static bool claim(struct flight *fl, bool *ret_park)
+static bool claim(struct flight *fl, bool *ret_elsewhere)
 {
 	struct fetch_run *run = fl->run;
 	uint32_t first = run->pos, end = run->end;
@@ -319,8 +338,8 @@ static bool claim(struct flight *fl, bool *ret_park)
 			? -ETIMEDOUT
 			: content_claim(fl->s->content, first, end - first, 0);
 
-	*ret_park = !run->alone && r == -ETIMEDOUT;
-	if (*ret_park)
+	*ret_elsewhere = !run->alone && r == -ETIMEDOUT;
+	if (*ret_elsewhere)
 		return false;
 	if (r == 0) {
 		fl->claim_first = first;
@@ -382,14 +401,19 @@ static void fly(struct fetcher *f, struct fetch_run *run)
 		.s = run->source,
 		.run = run,
 	};
-	bool park = false;
+	bool claimed = false;
 
-	if (!atomic_load(&run->cancel) && trim(&fl) && claim(&fl, &park))
-		start(&fl);
+	if (!atomic_load(&run->cancel) && trim(&fl)) {
+		fl.busy = busy_elsewhere(&fl);
+		if (!fl.busy && claim(&fl, &claimed))
+			start(&fl);
+	}
 	unclaim(&fl);
 	fetcher_lock(f);
 	TAILQ_REMOVE(&f->flying, run, link);
-	if (park && !f->closing && !atomic_load(&run->cancel))
+	if (claimed)
+		claimed_elsewhere_locked(run);
+	if ((claimed || fl.busy) && !f->closing && !atomic_load(&run->cancel))
 		park_locked(f, run);
 	else
 		land_locked(f, run);

@@ -1,10 +1,14 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/thread.h"
+#include "base/time.h"
+#include "cache/internal.h"
 #include "fetching.h"
 
 #define MIB ((uint64_t)CHUNK_SIZE)
@@ -427,4 +431,65 @@ Test(fetch_faults, externals_are_read_and_drifted_ones_are_stale)
 	fetch_source_close(src);
 	scene_close(&sc);
 	object_stores_release(&stores);
+}
+
+/* Another process, as far as locks can tell. */
+static int hold_gate(struct scene *sc)
+{
+	cleanup_free char *path =
+		xasprintf("%s/locks/gate", cache_path(sc->t.fx.c));
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	cr_assert(ge(int, fd, 0), "%s", path);
+	cr_assert(eq(int, ofd_try_lock(fd, LOCK_EXCLUSIVE, 0, 0), 0));
+	return fd;
+}
+
+struct holder {
+	int fd;
+	int64_t ms;
+};
+
+static void *let_go_later(void *arg)
+{
+	struct holder *h = arg;
+
+	time_sleep_ms(h->ms);
+	close(h->fd);
+	return NULL;
+}
+
+Test(fetch_faults, a_source_that_is_being_sealed_elsewhere_is_waited_for)
+{
+	struct holder h = {.ms = 700};
+	cleanup_error struct error *err = NULL;
+	struct scene sc;
+	pthread_t th;
+
+	scene_open(&sc, 6 * MIB, NULL);
+	h.fd = hold_gate(&sc);
+	cr_assert(eq(int, thread_start(&th, "holder", let_go_later, &h), 0));
+	cr_expect(eq(int, scene_whole(&sc, NULL, &err), 0), "%s",
+		  err ? err->message : "");
+	cr_expect(eq(u64, bytes_asked(&sc.t), 6 * MIB), "each chunk once");
+	pthread_join(th, NULL);
+	scene_close(&sc);
+}
+
+/* Its holder was stopped, or lies: it costs time, no more. */
+Test(fetch_faults, a_gate_that_is_never_opened_is_passed_by)
+{
+	cleanup_error struct error *err = NULL;
+	struct scene sc;
+	int fd;
+
+	scene_open(&sc, 6 * MIB, NULL);
+	sc.t.fx.c->gate_patience_ms = 300;
+	fd = hold_gate(&sc);
+	cr_expect(eq(int, scene_whole(&sc, NULL, &err), 0), "%s",
+		  err ? err->message : "");
+	cr_expect(eq(u64, bytes_asked(&sc.t), 6 * MIB));
+	cr_expect(eq(int, scene_read(&sc, 0, 6 * MIB, NULL), 0));
+	close(fd);
+	scene_close(&sc);
 }
