@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "base/secret.h"
 #include "base/strbuf.h"
 #include "base/uri.h"
 
@@ -334,6 +335,6 @@ void http_url_release(struct http_url *u)
 {
 	free(u->host);
 	free(u->path);
-	free(u->query);
+	wipe_str(&u->query); /* of a signed URL it is a secret */
 	*u = (struct http_url){0};
 }

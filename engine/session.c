@@ -5,6 +5,7 @@
 
 #include "base/lock.h"
 #include "base/map.h"
+#include "storage/azure.h"
 #include "storage/credentials.h"
 #include "storage/http.h"
 #include "storage/http_tls.h"
@@ -157,6 +158,10 @@ static void stores_locked(struct session *s)
 		.anonymous = set->anonymous,
 		.requester_pays = set->s3_requester_pays,
 	};
+	struct azure_options azure = {
+		.times = set->times,
+		.anonymous = set->anonymous,
+	};
 
 	s->has_stores = true;
 	s->stores.by_scheme[URI_FILE] = object_store_file_new(set->file_roots);
@@ -164,9 +169,10 @@ static void stores_locked(struct session *s)
 	 * it for a registry; there is no store over it then. */
 	if (http_locked(s, NULL) < 0 || metadata_locked(s, NULL) < 0)
 		return;
-	s3.client = s->http;
-	s3.metadata = s->metadata;
+	s3.client = azure.client = s->http;
+	s3.metadata = azure.metadata = s->metadata;
 	s->stores.by_scheme[URI_S3] = object_store_s3_new(&s3);
+	s->stores.by_scheme[URI_AZ] = object_store_azure_new(&azure);
 }
 
 const struct object_stores *session_stores(struct session *s)

@@ -34,7 +34,7 @@ void transfer_request_release(struct transfer_request *rq)
 	for (struct curl_slist *l = rq->fields; l; l = l->next)
 		explicit_bzero(l->data, strlen(l->data));
 	curl_slist_free_all(rq->fields);
-	free(rq->url);
+	wipe_str(&rq->url); /* a signature may be in its query */
 	free(rq->origin);
 	http_tls_unref(rq->tls);
 	*rq = (struct transfer_request){0};

@@ -2,7 +2,10 @@
 
 #include <errno.h>
 
-#define CURES_MAX 4 /* one of each kind, and the call itself */
+#include "storage/http_headers.h"
+
+#define SKEW_S    240 /* less is not what a store complains about */
+#define CURES_MAX 4   /* one of each kind, and the call itself */
 
 static void wire_release(struct object_wire *w)
 {
@@ -71,6 +74,22 @@ enum attempt object_try(struct object_http *h, const struct object_call *c,
 		error_free(err);
 		http_response_release(ret);
 	}
+}
+
+bool object_cure_clock(struct object_http *h, const struct object_wire *w,
+		       const struct http_response *r,
+		       struct object_cures *cures)
+{
+	const char *date = http_response_header(r, "date");
+	int64_t theirs = date ? http_parse_date(date) : -1;
+	int64_t off = theirs - w->time_s;
+
+	if (cures->clock || theirs < 0 || (off < SKEW_S && off > -SKEW_S))
+		return false;
+	cures->clock = true;
+	__atomic_store_n(&h->clock_offset_s, theirs - time_wall_s(),
+			 __ATOMIC_RELAXED);
+	return true;
 }
 
 int object_call(struct object_http *h, const struct object_call *c,

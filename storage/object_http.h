@@ -105,6 +105,11 @@ int object_call(struct object_http *h, const struct object_call *c,
 enum attempt object_try(struct object_http *h, const struct object_call *c,
 			const struct retry *retry, struct http_response *ret,
 			const struct op *op, struct error **errp);
+/* After a 401 or 403: when the store's clock is far from the one that was signed
+ * for, take it; true then, once. */
+bool object_cure_clock(struct object_http *h, const struct object_wire *w,
+		       const struct http_response *r,
+		       struct object_cures *cures);
 /* A call whose answer's body does not matter. */
 int object_command(struct object_http *h, const struct object_call *c,
 		   const struct op *op, struct error **errp);
@@ -149,14 +154,16 @@ void slice_feed_init(struct slice_feed *f, struct feed *inner, uint64_t off,
 		     uint64_t size);
 
 /* Upload in one request: @c without body; the rest is filled in. An object
- * that is there by then (-ESTALE, -EEXIST of the store) is looked at. */
+ * that is there by then is -ESTALE or -EEXIST: see object_put_end(). */
 int object_put_whole(struct object_http *h, const struct object_call *c,
 		     struct feed *feed, const struct digest *sha256,
 		     const struct op *op, struct error **errp);
-/* After a refused precondition: what is there, is it ours? 0 or -EEXIST. */
-int object_settle(struct object_http *h, const struct pointer_uri *uri,
-		  uint64_t size, const struct digest *sha256,
-		  const struct op *op, struct error **errp);
+/* The end of a put() whose upload returned @r with *@take_err: one that met
+ * another object (-ESTALE, -EEXIST) looks whether that is the same. */
+int object_put_end(struct object_http *h, const struct pointer_uri *uri,
+		   uint64_t size, const struct digest *sha256, int r,
+		   const struct op *op, struct error **take_err,
+		   struct error **errp);
 
 /* Hash and MD5 (if this machine's OpenSSL has it) of a piece of @feed; what
  * goes through is added to @whole. @md5 gets 16 bytes. */

@@ -134,15 +134,25 @@ int object_present(struct object_http *h, const struct pointer_uri *uri,
 			 name);
 }
 
-int object_settle(struct object_http *h, const struct pointer_uri *uri,
-		  uint64_t size, const struct digest *sha256,
-		  const struct op *op, struct error **errp)
+int object_put_end(struct object_http *h, const struct pointer_uri *uri,
+		   uint64_t size, const struct digest *sha256, int r,
+		   const struct op *op, struct error **take_err,
+		   struct error **errp)
 {
-	int r = object_present(h, uri, size, sha256, op, errp);
+	cleanup_free char *name = object_name(uri);
 
-	if (r == 0)
-		return error_set(errp, EIO, "an object came and went");
-	return r < 0 ? r : 0;
+	if (r == -ESTALE || r == -EEXIST) { /* somebody was faster */
+		error_free(steal_ptr(take_err));
+		r = object_present(h, uri, size, sha256, op, errp);
+		if (r == 0)
+			return error_set(errp, EIO,
+					 "'%s' came and went during its upload",
+					 name);
+		return r < 0 ? r : 0;
+	}
+	if (r < 0)
+		error_prefix(take_err, r, "uploading '%s'", name);
+	return error_propagate(errp, take_err, r);
 }
 
 int object_put_whole(struct object_http *h, const struct object_call *c,

@@ -67,14 +67,5 @@ int s3_put(struct object_store *store, const struct pointer_uri *uri,
 				 "an object of S3 has at most "
 				 "5 TiB");
 	r = put_new(s3_of(h), uri, feed, sha256, op, &err);
-	if (r == -ESTALE || r == -EEXIST) { /* somebody was faster */
-		error_free(steal_ptr(&err));
-		return object_settle(h, uri, feed->size, sha256, op, errp);
-	}
-	if (r < 0) {
-		cleanup_free char *name = object_name(uri);
-
-		error_prefix(&err, r, "uploading '%s'", name);
-	}
-	return error_propagate(errp, &err, r);
+	return object_put_end(h, uri, feed->size, sha256, r, op, &err, errp);
 }

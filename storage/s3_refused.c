@@ -10,11 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "storage/http_headers.h"
 #include "storage/s3_internal.h"
 #include "storage/xml_text.h"
-
-#define SKEW_S 240 /* less is not what the store complains about */
 
 static bool is_one_of(const char *s, const char *const *list)
 {
@@ -91,21 +88,13 @@ static bool cure_clock(struct s3 *s, const struct object_call *c,
 		       const struct object_said *said,
 		       struct object_cures *cures)
 {
-	const char *date = http_response_header(r, "date");
-	int64_t theirs = date ? http_parse_date(date) : -1;
-	int64_t off = theirs - w->time_s;
-
-	if (cures->clock || theirs < 0 || !w->secret || r->status != 403 ||
-	    (off < SKEW_S && off > -SKEW_S))
+	if (!w->secret || r->status != 403)
 		return false;
 	if (c->method != HTTP_HEAD &&
 	    strcmp(said->code, "RequestTimeTooSkewed") != 0 &&
 	    strcmp(said->code, "AccessDenied") != 0)
 		return false;
-	cures->clock = true;
-	__atomic_store_n(&s->http.clock_offset_s, theirs - time_wall_s(),
-			 __ATOMIC_RELAXED);
-	return true;
+	return object_cure_clock(&s->http, w, r, cures);
 }
 
 static bool cure_secret(struct s3 *s, const struct object_call *c,

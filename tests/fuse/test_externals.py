@@ -166,5 +166,37 @@ def no_secret_shows(env):
                     raise mopstest.Failed(f"a secret in {at}/{name}")
 
 
+def blobs_of_azure(env):
+    server, azure = stores.start_azure(env)
+    top = make_folder(env, "az://mopstest/container/data/")
+    env.mops("push", top)
+    want = without_bundle_file(mopstest.snapshot(top))
+    env.vars["AZURE_STORAGE_CONNECTION_STRING"] = (
+        f"AccountName=mopstest;SharedAccessSignature={azure.sas('container', 'rl')};BlobEndpoint={azure.endpoint()}")
+    with env.mount("ext@1.0.0") as at:
+        mopstest.same(mopstest.snapshot(at), want, "mount and source")
+    report = env.mops_json("verify", "ext@1.0.0", "--deep")
+    if report["externals_hashed"] != 2:
+        raise mopstest.Failed(f"verify: {report}")
+    p = env.mops("verify", "ext@1.0.0", "--deep", "-vvv")
+    if b"sig=" in p.stderr + p.stdout or b"canary" in p.stderr + p.stdout:
+        raise mopstest.Failed("a signature was printed")
+
+
+def an_archived_blob(env):
+    server, azure = stores.start_azure(env)
+    top = make_folder(env, "az://mopstest/container/data/")
+    env.mops("push", top)
+    azure.set_tier("container", key_of(top / "big/b.bin"), "Archive")
+    env.mops("verify", "ext@1.0.0")
+    p = env.mops("cat", "ext@1.0.0", "big/b.bin", code=3)
+    if b"archived" not in p.stderr or b"set-tier" not in p.stderr:
+        raise mopstest.Failed(f"the error does not help: {p.stderr}")
+    with env.mount("ext@1.0.0") as at:
+        expect_errno(errno.EIO, at / "big/b.bin")
+        if (at / "big/a.bin").read_bytes() != (top / "big/a.bin").read_bytes():
+            raise mopstest.Failed("a sound file suffers with the other")
+
+
 mopstest.run([push_mount_pull_and_verify, a_file_that_is_there_already, what_is_wrong_at_the_store,
-              an_upload_killed_and_gone_on_with, no_secret_shows])
+              an_upload_killed_and_gone_on_with, no_secret_shows, blobs_of_azure, an_archived_blob])

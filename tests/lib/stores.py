@@ -4,6 +4,7 @@ find them.
 import pathlib
 import subprocess
 
+from azureclient import Azure
 from mopstest import Failed, Skip
 from s3client import S3
 
@@ -17,7 +18,7 @@ CLEAN = dict.fromkeys([
     "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_SAS_TOKEN",
     "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE",
     "GOOGLE_APPLICATION_CREDENTIALS", "STORAGE_EMULATOR_HOST", "CLOUDSDK_CONFIG"], "")
-CLEAN.update(AWS_EC2_METADATA_DISABLED="true")
+CLEAN.update(AWS_EC2_METADATA_DISABLED="true", AZURE_TOKEN_CREDENTIALS="dev")
 
 
 class Server:
@@ -49,6 +50,16 @@ class Server:
 
 def clean(env):
     env.vars.update(CLEAN)
+
+
+def start_azure(env, *args):
+    """The same with an Azurite."""
+    clean(env)
+    server = Server(env, "azurite.py", *args)
+    azure = Azure(server["port"], server["account"], server["key"], server.values.get("ca"))
+    env.vars.update(AZURE_STORAGE_CONNECTION_STRING=(
+        f"AccountName={server['account']};AccountKey={server['key']};BlobEndpoint={azure.endpoint()}"))
+    return server, azure
 
 
 def start_s3(env, *args):

@@ -311,13 +311,49 @@ static void follows_new_keys(struct conformance *c, const struct server *s)
 	close_stack(&st);
 }
 
+/* Temporary keys of the machine, the container, the cluster. */
+static void other_ways(struct conformance *c, const struct server *s,
+		       const struct server *id)
+{
+	cleanup_free char *port = xstrdup(server_value(id, "port"));
+	cleanup_free char *dir = xstrdup(server_value(id, "dir"));
+	cleanup_free char *host = xasprintf("http://127.0.0.1:%s", port);
+	cleanup_free char *agent =
+		xasprintf("http://127.0.0.1:%s/container", port);
+	cleanup_free char *agent_token = xasprintf("%s/container-token", dir);
+	cleanup_free char *web_token = xasprintf("%s/web-token", dir);
+
+	clean_environment();
+	set_endpoint(s, "127.0.0.1");
+	unsetenv("AWS_EC2_METADATA_DISABLED");
+	setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", host, 1);
+	one_stat(c, "takes keys of the instance", 0);
+	setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
+	/* Without keys it asks unsigned, which this server knows not at all. */
+	one_stat(c, "unless that is turned off", -EIO);
+	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent, 1);
+	setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", agent_token, 1);
+	one_stat(c, "takes keys of the container", 0);
+	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://192.0.2.1/x", 1);
+	one_stat(c, "asks no stranger for keys", -EACCES);
+	setenv("AWS_ENDPOINT_URL_STS", host, 1);
+	setenv("AWS_WEB_IDENTITY_TOKEN_FILE", web_token, 1);
+	setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/r", 1);
+	one_stat(c, "takes keys for a web identity", 0);
+	setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/other", 1);
+	one_stat(c, "is refused for another role", -EACCES);
+	unsetenv("AWS_ENDPOINT_URL_STS");
+}
+
 int main(void)
 {
 	const char *const argv[] = {"s3.py", NULL};
 	const char *const elsewhere[] = {"s3.py", "--region", "eu-west-7",
 					 NULL};
 	struct conformance c = {.label = "s3"};
-	struct server s, other;
+	const char *identity[] = {"identity.py", "--id", NULL,
+				  "--secret",    NULL,   NULL};
+	struct server s, other, id;
 	struct stack st;
 
 	if (!server_start(&s, argv))
@@ -342,6 +378,17 @@ int main(void)
 	one_stat(&c, "refuses what is no region", -EINVAL);
 	reads_a_profile(&c, &s);
 	follows_new_keys(&c, &s);
+	{
+		cleanup_free char *key = xstrdup(server_value(&s, "key"));
+		cleanup_free char *secret = xstrdup(server_value(&s, "secret"));
+
+		identity[2] = key;
+		identity[4] = secret;
+		if (!server_start(&id, identity))
+			tap_skip_all(id.ready);
+		other_ways(&c, &s, &id);
+		server_stop(&id);
+	}
 
 	if (!server_start(&other, elsewhere))
 		tap_skip_all(other.ready);
@@ -359,6 +406,17 @@ int main(void)
 	}
 	conformance_end(&c, "uploads to a region that it has to learn");
 	close_stack(&st);
+	{
+		static const char config[] =
+			"[default]\ns3 =\n  addressing_style = virtual\n";
+		cleanup_free char *dir = xstrdup(server_value(&other, "dir"));
+		cleanup_free char *path = xasprintf("%s/aws-virtual", dir);
+
+		write_text(path, config);
+		setenv("AWS_CONFIG_FILE", path, 1);
+		set_endpoint(&other, "s3.localhost");
+		one_stat(&c, "names the bucket in the host", 0);
+	}
 	server_stop(&other);
 	server_stop(&s);
 	return conformance_done(&c);

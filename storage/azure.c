@@ -1,0 +1,84 @@
+#include "storage/azure.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "storage/azure_internal.h"
+
+#define WHOLE_MAX  ((uint64_t)64 << 20)
+#define BLOCK_SIZE ((uint64_t)16 << 20)
+
+static int azure_stat(struct object_store *s, const struct pointer_uri *uri,
+		      struct object_info *ret, const struct op *op,
+		      struct error **errp)
+{
+	cleanup_http_response struct http_response r = {.retry_after_ms = -1};
+	cleanup_free char *name = object_name(uri);
+	const struct object_call c = {.method = HTTP_HEAD, .uri = uri};
+	struct object_info info = {0};
+	int rc = object_call(object_http_of(s), &c, &r, op, errp);
+
+	if (rc == 0)
+		rc = object_length(&r, name, &info.size, errp);
+	if (rc < 0)
+		return rc;
+	object_claim(&r, "x-ms-meta-sha256", &info);
+	object_etag(&r, info.validator);
+	*ret = info;
+	return 0;
+}
+
+static int azure_remove(struct object_store *s, const struct pointer_uri *uri,
+			const struct op *op, struct error **errp)
+{
+	const struct object_call c = {
+		.method = HTTP_DELETE,
+		.uri = uri,
+		.max_body = OBJECT_ANSWER_MAX,
+	};
+
+	return object_command(object_http_of(s), &c, op, errp);
+}
+
+static void azure_free(struct object_store *s)
+{
+	struct azure *az = azure_of(object_http_of(s));
+
+	keeper_free(az->keeper);
+	azure_account_release(&az->account);
+	mutex_destroy(&az->lock);
+	free(az);
+}
+
+static const struct object_store_ops ops = {
+	.stat = azure_stat,
+	.read = object_http_read,
+	.put = azure_put,
+	.remove = azure_remove,
+	.free = azure_free,
+};
+
+static const struct object_dialect dialect = {
+	.compose = azure_compose,
+	.refused = azure_refused,
+	.validator = object_etag,
+	.pin_header = "if-match",
+};
+
+struct object_store *object_store_azure_new(const struct azure_options *o)
+{
+	struct azure *az = xcalloc(1, sizeof(*az));
+
+	az->http.store.ops = &ops;
+	az->http.dialect = &dialect;
+	az->http.client = o->client;
+	az->http.times = o->times;
+	az->identity.client = o->client;
+	az->identity.metadata = o->metadata;
+	az->whole_max = o->whole_max ? o->whole_max : WHOLE_MAX;
+	az->block_size = o->block_size ? o->block_size : BLOCK_SIZE;
+	mutex_init(&az->lock, LOCK_STORE);
+	if (!o->anonymous)
+		az->keeper = keeper_new(azure_identity_fetch, &az->identity);
+	return &az->http.store;
+}
