@@ -1,9 +1,9 @@
 /*
  * The redirect loop: each hop is judged and its headers are made anew.
  *
- * Authorization and the client certificate go to the origin that was asked,
- * and once a chain has left it they do not come back: a foreign host could
- * otherwise pick what is fetched with them.
+ * Authorization goes to the origin that was asked, the client certificate to it
+ * if the user named it, and once a chain has left it they do not come back: a
+ * foreign host could otherwise pick what is fetched with them.
  */
 #include <errno.h>
 

@@ -56,13 +56,13 @@ send_call(struct registry_http *h, const struct registry_call *c,
 	return a;
 }
 
-/* At one place, answering its challenges when it is the registry itself. */
+/* At one place, answering its challenges when that is the registry itself:
+ * @home. */
 static enum attempt ask(struct registry_http *h, const struct registry_call *c,
 			const struct retry *retry, const struct http_url *url,
-			struct http_response *ret, const struct op *op,
-			struct error **errp)
+			bool home, struct http_response *ret,
+			const struct op *op, struct error **errp)
 {
-	bool home = http_url_same_origin(url, &h->origin);
 	enum attempt a;
 
 	*ret = (struct http_response){.retry_after_ms = -1};
@@ -103,11 +103,17 @@ enum attempt registry_http_once(struct registry_http *h,
 				struct error **errp)
 {
 	cleanup_http_url struct http_url url = {0};
+	bool home = true;
 
 	url_of(h, c, &url);
 	for (int hop = 0;; hop++) {
 		struct http_url next = {0};
-		enum attempt a = ask(h, c, retry, &url, ret, op, errp);
+		enum attempt a;
+
+		/* Once a chain has left, a foreign host chose where it goes:
+		 * no credentials go there, even if it leads back. */
+		home = home && http_url_same_origin(&url, &h->origin);
+		a = ask(h, c, retry, &url, home, ret, op, errp);
 
 		if (a != ATTEMPT_OK || !moves(ret) || hop == HOPS_MAX)
 			return a;

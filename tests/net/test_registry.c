@@ -597,6 +597,28 @@ static void test_auth(void)
 	free(s.buf);
 }
 
+/* A foreign host that leads back must not choose what our name is used for. */
+static void test_credentials_do_not_come_back(void)
+{
+	cleanup_registry struct registry *r = open_as("YWxpY2U6d29uOmRlcg==");
+	cleanup_free char *log = NULL;
+	const char *back;
+	struct feed_mem f;
+	struct digest d;
+
+	r->ops->resolve(r, "auth-basic", "v1", &d, NULL, NULL);
+	d = digest_of_str("bounced");
+	feed_mem_init(&f, "bounced", 7);
+	forget();
+	is_int(r->ops->put_blob(r, "up-bounce", &d, &f.feed, NULL, NULL), 0,
+	       "an upload that leads away and back arrives");
+	log = seen();
+	back = strstr(log, "/v2/plain/blobs/uploads/bounced");
+	ok(strstr(log, "auth=Basic"), "the registry itself knows who pushes");
+	ok(back && strncmp(strstr(back, "auth="), "auth=None", 9) == 0,
+	   "what a foreign host leads to does not");
+}
+
 /* base64 of alice:won:der */
 #define GOOD "\"auth\":\"YWxpY2U6d29uOmRlcg==\""
 #define BAD  "\"auth\":\"YWxpY2U6d3Jvbmc=\""
@@ -793,6 +815,7 @@ int main(void)
 	test_referrers();
 	test_removal();
 	test_auth();
+	test_credentials_do_not_come_back();
 	test_token_requests();
 	test_token_lives();
 	test_token_flight();

@@ -363,6 +363,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(400, b"only one auth mechanism")
         if kind == "session":
             return self.finish_upload()
+        if kind == "bounce":
+            return self.answer(
+                307, b"", Location="http://127.0.0.1:%d/v2/plain/blobs/"
+                "uploads/bounced?%s" %
+                (PORTS["a"], urllib.parse.urlsplit(self.path).query))
         if kind == "dead" or self.command == "HEAD":
             return self.answer(403, b"<Error>expired</Error>")
         with LOCK:
@@ -449,6 +454,8 @@ class Handler(BaseHTTPRequestHandler):
             elif self.odd == "up-foreign":
                 session = "http://127.0.0.1:%d/session/%s" % (
                     PORTS["b"], self.repo)
+            elif self.odd == "up-bounce":
+                session = "http://127.0.0.1:%d/bounce/1" % PORTS["b"]
             elif self.odd == "up-nowhere":
                 return self.answer(202)
             elif self.odd == "up-metadata":
