@@ -125,6 +125,14 @@ static bool was_alerted(const struct transfer *t)
 	       strstr(t->message, " alert ");
 }
 
+/* What stands where an answer should, on a connection that served another one
+ * before, may be bytes that that one had too many. A fresh one tells. */
+static bool may_be_leftovers(const struct transfer *t)
+{
+	return t->reused && (t->result == CURLE_UNSUPPORTED_PROTOCOL ||
+			     t->result == CURLE_WEIRD_SERVER_REPLY);
+}
+
 /* Everything else broke a connection that was there. */
 static enum attempt cause_of(const struct transfer *t)
 {
@@ -136,6 +144,8 @@ static enum attempt cause_of(const struct transfer *t)
 		return ATTEMPT_CONNECT;
 	if (was_alerted(t))
 		return ATTEMPT_TLS;
+	if (may_be_leftovers(t))
+		return ATTEMPT_RESET;
 	for (size_t i = 0; i < ARRAY_SIZE(causes); i++)
 		if (causes[i].code == t->result)
 			return causes[i].attempt;

@@ -14,7 +14,6 @@
 #define WAIT_SLICE_MS 20 /* how late a cancellation may be noticed */
 #define FEED_PIECE    (256u << 10)
 #define ERROR_BODY_MS 3000 /* the text of an error is worth this wait */
-#define STALL_BYTES_S 1024 /* slower than this is as good as standing */
 
 /* What there is to do next. */
 enum event {

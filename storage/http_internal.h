@@ -98,6 +98,7 @@ struct transfer {
 	CURLcode result;     /* once done, like: */
 	long os_errno;       /* of a failed connection */
 	long proxy_status;   /* that a proxy answered to CONNECT, or 0 */
+	bool reused;         /* a connection that served another request before */
 	const char *refused; /* why we broke off, or NULL */
 	enum attempt refused_as;
 	char *message; /* libcurl's, or NULL */

@@ -392,12 +392,13 @@ void transfer_start(struct transfer *t)
 
 void transfer_finish(struct transfer *t, CURLcode result)
 {
-	long os_errno = 0, proxy_status = 0;
+	long os_errno = 0, proxy_status = 0, connects = 1;
 
 	if (t->easy) {
 		curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE,
 				  &proxy_status);
 		curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_errno);
+		curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects);
 		curl_multi_remove_handle(t->client->multi, t->easy);
 		curl_easy_cleanup(t->easy);
 		t->easy = NULL;
@@ -406,6 +407,7 @@ void transfer_finish(struct transfer *t, CURLcode result)
 	t->result = result;
 	t->os_errno = os_errno;
 	t->proxy_status = proxy_status;
+	t->reused = connects == 0;
 	if (t->errbuf[0])
 		t->message = xstrdup(t->errbuf);
 	t->done = true;

@@ -182,8 +182,7 @@ int object_put_whole(struct object_http *h, const struct object_call *c,
 			http_response_release(&answer);
 			return 0;
 		}
-		if (checked.reached > before)
-			retry_progress(&retry);
+		retry_progress(&retry, checked.reached - before);
 		r = http_again(&retry, a, &answer, op, &err, errp);
 	} while (r == 0);
 	return r;

@@ -215,8 +215,7 @@ static int read_all(struct object_read *b, const struct op *op,
 		uint64_t before = b->pos;
 		enum attempt a = read_once(b, &retry, &answer, op, &err);
 
-		if (b->pos > before)
-			retry_progress(&retry);
+		retry_progress(&retry, b->pos - before);
 		if (!b->enough)
 			a = judge(b, a, &answer, &err);
 		if (b->enough || a == ATTEMPT_OK) {

@@ -232,8 +232,7 @@ static int read_all(struct blob_read *b, const struct op *op,
 		enum attempt a =
 			read_once(b, &retry, &answer, &at_target, op, &err);
 
-		if (b->pos > before)
-			retry_progress(&retry);
+		retry_progress(&retry, b->pos - before);
 		if (!b->enough)
 			a = judge(b, a, &answer, &err);
 		if (b->enough || a == ATTEMPT_OK) {

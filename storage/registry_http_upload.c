@@ -435,8 +435,7 @@ static int upload(struct upload *u, struct error **errp)
 		enum attempt a = upload_once(u, &retry, &answer, &err);
 		bool done = a == ATTEMPT_OK || is_there(u, a);
 
-		if (u->reached > before)
-			retry_progress(&retry);
+		retry_progress(&retry, u->reached - before);
 		if (done || adapt(u, a, &answer)) {
 			error_free(err);
 			http_response_release(&answer);

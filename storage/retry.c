@@ -81,12 +81,21 @@ void retry_init(struct retry *r, const struct retry_times *t,
 	*r = (struct retry){
 		.times = t,
 		.deadline_ns = time_deadline_ms(t->io_ms),
+		.moved_ns = time_mono_ns(),
 		.hard_deadline_ns = hard_deadline_ns,
 	};
 }
 
-void retry_progress(struct retry *r)
+void retry_progress(struct retry *r, uint64_t bytes)
 {
+	int64_t now = time_mono_ns();
+
+	r->bytes += bytes;
+	if (!bytes || r->bytes < (uint64_t)((now - r->moved_ns) / NS_PER_S) *
+					 STALL_BYTES_S)
+		return;
+	r->moved_ns = now;
+	r->bytes = 0;
 	r->deadline_ns = time_deadline_ms(r->times->io_ms);
 	r->attempts = 0;
 	r->same = 0;

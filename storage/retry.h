@@ -1,8 +1,9 @@
 /*
  * One policy for trying again, for every store.
  *
- * The budget of an operation counts only time without progress: each byte
- * that arrives moves the deadline on. Backoff is 100 ms doubling to 10 s with
+ * The budget of an operation counts only time without progress: bytes that
+ * arrive move the deadline on, unless they come so slowly that it is a stall
+ * by many requests. Backoff is 100 ms doubling to 10 s with
  * full jitter; a server's Retry-After is obeyed up to the remaining budget and
  * shared by all transfers to that host.
  *
@@ -54,10 +55,12 @@ const struct retry_rule *retry_rule(enum attempt a);
  * ATTEMPT_PROTOCOL. */
 enum attempt attempt_of_status(long http_status);
 
+#define STALL_BYTES_S 1024 /* slower than this is as good as standing */
+
 /* The times of the policy; from settings. */
 struct retry_times {
 	int64_t connect_ms; /* 10,000 */
-	int64_t stall_ms;   /* 20,000 below 1 KiB/s */
+	int64_t stall_ms;   /* 20,000 below STALL_BYTES_S */
 	int64_t io_ms;      /* 120,000; INT64_MAX: hard */
 };
 extern const struct retry_times RETRY_TIMES_DEFAULT;
@@ -66,6 +69,8 @@ extern const struct retry_times RETRY_TIMES_DEFAULT;
 struct retry {
 	const struct retry_times *times;
 	int64_t deadline_ns; /* without progress; moved by retry_progress() */
+	int64_t moved_ns;    /* when it was */
+	uint64_t bytes;      /* that came since */
 	int64_t hard_deadline_ns; /* the op's own */
 	bool must_exist;   /* set by the caller: 404 deserves one more try */
 	unsigned attempts; /* failed since the last progress */
@@ -74,7 +79,9 @@ struct retry {
 };
 void retry_init(struct retry *r, const struct retry_times *t,
 		int64_t hard_deadline_ns);
-void retry_progress(struct retry *r);
+/* @bytes more came. Counts as progress once all that came since the last time
+ * makes STALL_BYTES_S. */
+void retry_progress(struct retry *r, uint64_t bytes);
 /*
  * After a failed attempt: milliseconds to wait before the next one, or -1 to
  * give up. @retry_after_ms is the server's wish, or -1.

@@ -112,8 +112,20 @@ Test(retry, progress_moves_the_budget_and_the_waits_back)
 		retry_next_ms(&r, ATTEMPT_RESET, -1);
 	r.deadline_ns = time_mono_ns() - 1;
 	cr_expect(eq(i64, retry_next_ms(&r, ATTEMPT_RESET, -1), -1));
-	retry_progress(&r);
+	retry_progress(&r, 1);
 	cr_expect(le(i64, retry_next_ms(&r, ATTEMPT_RESET, -1), 100));
+}
+
+Test(retry, a_trickle_over_many_requests_is_no_progress)
+{
+	struct retry r = start();
+
+	r.deadline_ns = time_mono_ns() - 1;
+	r.moved_ns = time_mono_ns() - 10 * NS_PER_S;
+	retry_progress(&r, 5 * STALL_BYTES_S);
+	cr_expect(eq(i64, retry_next_ms(&r, ATTEMPT_STALL, -1), -1));
+	retry_progress(&r, 5 * STALL_BYTES_S);
+	cr_expect(ge(i64, retry_next_ms(&r, ATTEMPT_STALL, -1), 0));
 }
 
 Test(retry, the_servers_wish_is_obeyed_within_the_budget)
@@ -131,7 +143,7 @@ Test(retry, a_hard_deadline_ends_what_progress_would_keep_going)
 	struct retry r;
 
 	retry_init(&r, &times, time_mono_ns() - 1);
-	retry_progress(&r);
+	retry_progress(&r, 1);
 	cr_expect(eq(i64, retry_next_ms(&r, ATTEMPT_RESET, -1), -1));
 }
 
