@@ -9,11 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import MOPSFS, BadRegistry, Failed, wait_for  # noqa: E402
+from mopstest import MOPSFS, Failed, fault_registry, wait_for  # noqa: E402
 
 MIB = 1 << 20
 
@@ -26,7 +25,7 @@ def bundle(env):
         mopstest.write_random(top / f"big{i}.bin", 6 * MIB, i)
     mopstest.write_random(top / "small.bin", 1000, 9)
     env.push(top, "demo:1")
-    return BadRegistry(env), top
+    return fault_registry(env), top
 
 
 def status(env, at):
@@ -89,7 +88,7 @@ def signalled_readers_are_freed(env):
     server, _ = bundle(env)
     slow = []
     with mount(env, server, "-o", "io=cached") as at:
-        server.mode("silent")
+        server.arm("silent")
         # Python answers SIGINT with an exception: the signal is *caught*.
         for sig in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
             base = time_of_sleepers(sig)
@@ -110,7 +109,7 @@ def signalled_readers_are_freed(env):
             raise Failed(f"{slow}")
         if status(env, at)["errors"]:
             raise Failed(status(env, at)["errors"])
-        server.mode("ok")
+        server.arm(None)
         if len((at / "big0.bin").read_bytes()) != 6 * MIB:
             raise Failed("the mount is hurt")
 
@@ -120,7 +119,7 @@ def a_handler_runs_although_a_page_fault_waits(env):
     SIGBUS would break it."""
     server, _ = bundle(env)
     with mount(env, server, "-o", "io=cached") as at:
-        server.mode("silent")
+        server.arm("silent")
         r, w = os.pipe()
         os.set_blocking(w, False)
         code = f"""
@@ -141,7 +140,7 @@ m[1 << 20]
         ms = (time.monotonic() - begin) * 1000
         if ms > 100:
             raise Failed(f"the handler ran after {ms:.0f} ms")
-        server.mode("ok")
+        server.arm(None)
         if proc.wait(20) != 0:
             raise Failed(f"exit {proc.returncode}")
         os.close(r)
@@ -152,7 +151,7 @@ def a_signal_that_a_reader_handles_does_not_disturb_it(env):
     """SIGCHLD, SIGURG and timers never end a read."""
     server, top = bundle(env)
     with mount(env, server, "-o", "io=cached") as at:
-        server.mode("silent")
+        server.arm("silent")
         for i, kind in enumerate(READERS):
             before = status(env, at)["interrupted"]
             proc = reader(kind, at / f"big{i}.bin", "\n".join(
@@ -163,13 +162,13 @@ def a_signal_that_a_reader_handles_does_not_disturb_it(env):
             time.sleep(0.3)
             if proc.poll() is not None or status(env, at)["interrupted"] != before:
                 raise Failed(f"{kind}: exit {proc.poll()}, {status(env, at)['interrupted']} interrupted")
-            server.mode("ok")
+            server.arm(None)
             if proc.wait(20) != 0:
                 raise Failed(f"{kind}: exit {proc.returncode}")
             # What it read ahead is let go when it is gone.
             wait_for("nothing parked", lambda: status(env, at)["parked"] == 0, 10)
-            server.mode("silent")
-        server.mode("ok")
+            server.arm("silent")
+        server.arm(None)
         if mopstest.sha256_file(at / "big1.bin") != mopstest.sha256_file(top / "big1.bin"):
             raise Failed("other bytes")
 
@@ -185,7 +184,7 @@ def stalled_reads_block_nothing_else(env):
     with mount(env, server, "-o", "io=cached", "--stall-timeout", "3") as at:
         (at / "small.bin").read_bytes()
         mopstest.sha256_file(at / "big3.bin")
-        server.mode("silent")
+        server.arm("silent")
         procs = [reader(kind, at / f"big{i % 3}.bin") for i in range(16) for kind in READERS]
         parked(env, at, 3)
         begin = time.monotonic()
@@ -200,7 +199,7 @@ def stalled_reads_block_nothing_else(env):
         took = time.monotonic() - begin
         if took > 5:
             raise Failed(f"48 stalled readers slow others down: {took:.1f} s")
-        server.mode("ok")
+        server.arm(None)
         for proc in procs:
             if proc.wait(60) != 0:
                 raise Failed(f"a stalled reader ended with {proc.returncode}")
@@ -215,7 +214,7 @@ def more_stalled_readaheads_than_the_kernel_likes(env):
     with mount(env, server, "-o", "io=cached,readahead_kb=128") as at:
         mopstest.sha256_file(at / "big3.bin")
         drop_pages(at / "big3.bin")
-        server.mode("silent")
+        server.arm("silent")
         code = f"""
 import os, threading
 def read(path, off):
@@ -234,13 +233,13 @@ for i in range(3):
         ms = time_to_die(proc, signal.SIGKILL)
         if ms > 500:
             raise Failed(f"144 threads died after {ms:.0f} ms")
-        server.mode("ok")
+        server.arm(None)
 
 
 def a_stalled_read_ends_with_its_budget(env):
     server, _ = bundle(env)
     with mount(env, server, "-o", "io=cached", "--io-timeout", "2") as at:
-        server.mode("silent")
+        server.arm("silent")
         begin = time.monotonic()
         code = errno_of((at / "big0.bin").read_bytes)
         took = time.monotonic() - begin
@@ -249,7 +248,7 @@ def a_stalled_read_ends_with_its_budget(env):
         text = os.getxattr(at / "big0.bin", "user.mops.error").decode()
         if "site " not in text:
             raise Failed(text)
-        server.mode("ok")
+        server.arm(None)
 
         def well():
             try:
@@ -264,7 +263,7 @@ def a_stalled_read_ends_with_its_budget(env):
 def expect_errno(env, mode, code, site):
     server, top = bundle(env)
     with mount(env, server, "-o", "io=cached", "--io-timeout", "3") as at:
-        server.mode(mode)
+        server.arm(mode)
         got = errno_of((at / "big0.bin").read_bytes)
         if got != code:
             raise Failed(f"{mode}: {errno.errorcode.get(got, got)}")
@@ -278,22 +277,22 @@ def expect_errno(env, mode, code, site):
 
 
 def wrong_bytes_are_never_shown(env):
-    expect_errno(env, "corrupt", errno.EIO, "verify")
+    expect_errno(env, "wrong", errno.EIO, "verify")
 
 
 def a_refused_read_is_eacces(env):
-    expect_errno(env, "refuse", errno.EACCES, "denied")
+    expect_errno(env, "403", errno.EACCES, "denied")
 
 
 def a_store_that_is_busy_for_too_long_is_eio(env):
     server, _ = bundle(env)
     with mount(env, server, "-o", "io=cached", "--io-timeout", "2") as at:
-        server.mode("busy")
+        server.arm("500")
         if errno_of((at / "big0.bin").read_bytes) != errno.EIO:
             raise Failed("no EIO")
         # Short trouble is not seen at all.
-        server.mode("busy")
-        threading.Timer(0.7, server.mode, ["ok"]).start()
+        server.arm("500")
+        threading.Timer(0.7, server.arm, [None]).start()
         time.sleep(1.1)  # what failed is remembered for a second
         if len((at / "big1.bin").read_bytes()) != 6 * MIB:
             raise Failed("short")
@@ -302,8 +301,8 @@ def a_store_that_is_busy_for_too_long_is_eio(env):
 def a_cut_body_is_resumed(env):
     server, top = bundle(env)
     with mount(env, server, "-o", "io=cached") as at:
-        server.mode("cut")
-        threading.Timer(0.5, server.mode, ["ok"]).start()
+        server.arm("short", 3 * MIB)
+        threading.Timer(0.5, server.arm, [None]).start()
         if mopstest.sha256_file(at / "big0.bin") != mopstest.sha256_file(top / "big0.bin"):
             raise Failed("other bytes")
         if status(env, at)["errors"]:
@@ -314,7 +313,7 @@ def failures_are_logged_once_a_minute(env):
     server, _ = bundle(env)
     log = env.fresh("log") / "log"
     with mount(env, server, "-o", "io=cached", "--io-timeout", "3", "--log", log) as at:
-        server.mode("refuse")
+        server.arm("403")
         for _ in range(3):
             for i in range(4):
                 for off in range(0, 6 * MIB, MIB):
@@ -329,7 +328,7 @@ def failures_are_logged_once_a_minute(env):
 def a_hostile_mmap_reader_gets_sigbus_not_zeros(env):
     server, _ = bundle(env)
     with mount(env, server, "-o", "io=cached", "--io-timeout", "2") as at:
-        server.mode("corrupt")
+        server.arm("wrong")
         proc = reader("mmap", at / "big0.bin")
         if proc.wait(30) != -signal.SIGBUS:
             raise Failed(f"exit {proc.returncode}")
@@ -338,7 +337,7 @@ def a_hostile_mmap_reader_gets_sigbus_not_zeros(env):
 def sigterm_ends_a_mount_with_stalled_readers(env):
     server, _ = bundle(env)
     with mount(env, server, "-o", "io=cached") as at:
-        server.mode("silent")
+        server.arm("silent")
         procs = [reader(kind, at / f"big{i}.bin") for i in range(3) for kind in READERS]
         parked(env, at, 3)
         pid = status(env, at)["pid"]
@@ -349,7 +348,7 @@ def sigterm_ends_a_mount_with_stalled_readers(env):
             proc.wait(20)
         if time.monotonic() - begin > 15:
             raise Failed("took too long")
-        server.mode("ok")
+        server.arm(None)
 
 
 def offline_needs_everything_and_then_no_store(env):

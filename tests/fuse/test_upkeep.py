@@ -8,7 +8,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import MOPS, BadRegistry, Failed, wait_for  # noqa: E402
+from mopstest import MOPS, Failed, fault_registry, wait_for  # noqa: E402
 
 MIB = 1 << 20
 
@@ -90,17 +90,16 @@ def leaves_what_is_pinned(env):
 
 def leaves_what_a_command_is_at(env):
     bundle(env)
-    server = BadRegistry(env)
+    server = fault_registry(env)
     ref = (f"{server.host}/demo:1", "--plain-http")
     env.mops("pull", *ref, "--path", "big0.bin")
-    server.mode("stall")
-    asked = server.count()
+    server.arm("stall")
     pull = env.start(MOPS, "pull", *ref, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        wait_for("a request that stalls", lambda: server.count() > asked)
+        wait_for("a request that stalls", server.wait_met)
         removed = gc(env, "--max-size", "0")
         check("removed beside a pull", (removed["blobs"], removed["partials"]), (0, 0))
-        server.mode("ok")
+        server.arm(None)
         out, err = pull.communicate(timeout=60)
     finally:
         if pull.poll() is None:

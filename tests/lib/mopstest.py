@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 import traceback
-import urllib.request
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "servers"))
 BUILD = pathlib.Path(os.environ.get("MOPS_BUILD", "build")).resolve()
@@ -279,30 +278,13 @@ class DockerRegistry:
         return self.dir / "data/docker/registry/v2/blobs/sha256" / hexdigest[:2] / hexdigest / "data"
 
 
-class BadRegistry:
-    """tests/servers/bad_registry.py over the embedded registry of @env."""
-
-    def __init__(self, env):
-        layout = pathlib.Path(env.vars["XDG_DATA_HOME"]) / "mops/registry"
-        self.proc = subprocess.Popen([sys.executable, SERVERS / "bad_registry.py", layout], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        line = self.proc.stdout.readline().decode()
-        self.host = "127.0.0.1:" + line.split("port=")[1].strip()
-        env.servers.append(self)
-
-    def stop(self):
-        self.proc.stdin.close()
-        self.proc.stdout.close()
-        self.proc.wait(10)
-
-    def ask(self, path):
-        with urllib.request.urlopen(f"http://{self.host}/{path}", timeout=10) as r:
-            return r.read()
-
-    def mode(self, mode):
-        self.ask(f"control?mode={mode}")
-
-    def count(self):
-        return int(self.ask("count"))
+def fault_registry(env):
+    """A registry that misbehaves when told to, over the embedded one of @env."""
+    sys.path.insert(0, str(SERVERS))
+    from fault_registry import Registry
+    server = Registry(pathlib.Path(env.vars["XDG_DATA_HOME"]) / "mops/registry")
+    env.servers.append(server)
+    return server
 
 
 def snapshot(top):
