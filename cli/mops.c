@@ -22,6 +22,7 @@ static const struct verb verbs[] = {
 	 options_ls, verb_ls},
 	{"cat", "REF PATH", "print a file without pulling the rest", 2, 2, NULL,
 	 verb_cat},
+	{"list", "", "list the bundles of a registry", 0, 0, NULL, verb_list},
 	{"tags", "NAME", "list the tags of a bundle", 1, 1, NULL, verb_tags},
 	{"verify", "[REF]", "check a bundle at its registry, or the cache", 0,
 	 1, options_verify, verb_verify},

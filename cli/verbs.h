@@ -13,6 +13,7 @@ int verb_cat(struct cli *cli, struct error **errp);
 int verb_export(struct cli *cli, struct error **errp);
 int verb_import(struct cli *cli, struct error **errp);
 int verb_init(struct cli *cli, struct error **errp);
+int verb_list(struct cli *cli, struct error **errp);
 int verb_ls(struct cli *cli, struct error **errp);
 int verb_materialize(struct cli *cli, struct error **errp);
 int verb_plan(struct cli *cli, struct error **errp);
