@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <errno.h>
 
 #include "base/io.h"
@@ -52,6 +53,7 @@ int verb_cat(struct cli *cli, struct error **errp)
 		r = run_role(&run, cli->args[0], &b, &v, errp);
 	if (r < 0)
 		return r;
+	assert(v);
 	r = tree_find(v->tree, path, &i, errp);
 	if (r == -ENOENT || r == -ENOTDIR)
 		return error_kind(errp, r, ERROR_NOT_FOUND);

@@ -1,4 +1,5 @@
 /* list: the bundles of the default registry, by the names that reach them. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,6 +68,7 @@ int verb_list(struct cli *cli, struct error **errp)
 		r = session_registry(run.session, &ref, &reg, errp);
 	if (r < 0)
 		return r;
+	assert(reg);
 	where = cli->settings.registry;
 	r = list_repos(reg, &run, &repos, errp);
 	if (r < 0)

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -187,6 +188,7 @@ int verb_ls(struct cli *cli, struct error **errp)
 		r = run_role(&run, cli->args[0], &b, &v, errp);
 	if (r < 0)
 		return r;
+	assert(v);
 	l.v = v;
 	return cli->json ? list_json(&l, path, recursive, errp)
 			 : list(&l, path, recursive, errp);

@@ -1,5 +1,6 @@
 #include "cli/materialize.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -126,5 +127,8 @@ int verb_materialize(struct cli *cli, struct error **errp)
 		r = run_begin(cli, &run, errp);
 	if (r == 0)
 		r = run_role(&run, cli->args[0], &b, &v, errp);
-	return r < 0 ? r : run_materialize(&run, v, &o, errp);
+	if (r < 0)
+		return r;
+	assert(v);
+	return run_materialize(&run, v, &o, errp);
 }

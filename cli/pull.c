@@ -1,5 +1,6 @@
 #include "engine/pull.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "cache/gc.h"
@@ -81,6 +82,7 @@ int verb_pull(struct cli *cli, struct error **errp)
 		r = pin(&run, b, errp);
 	if (r < 0)
 		return r;
+	assert(v);
 	return o.dest ? run_materialize(&run, v, &o, errp)
 		      : pull_only(&run, v, errp);
 }

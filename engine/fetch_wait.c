@@ -142,10 +142,9 @@ const struct error *fetch_failure_locked(struct fetch_source *s, uint32_t i)
 {
 	if (s->fault)
 		return s->fault;
-	if (!s->failures)
-		return NULL;
-	expire_failures(s);
-	for (unsigned k = 0; k < s->n_failures; k++)
+	if (s->failures)
+		expire_failures(s);
+	for (unsigned k = 0; s->failures && k < s->n_failures; k++)
 		if (s->failures[k].first <= i && i < s->failures[k].end)
 			return s->failures[k].err;
 	return NULL;
