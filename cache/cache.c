@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/log.h"
 #include "cache/internal.h"
 
 #define CACHE_VERSION    "1\n"
@@ -131,11 +132,17 @@ static int open_room(struct cache *c, enum cache_room room, struct error **errp)
 	return check_trust(r, path, errp);
 }
 
+/* Locks save work: where they cannot be had, it goes on without. */
 static int open_lock(struct cache *c, const char *name, int *ret,
 		     struct error **errp)
 {
 	*ret = openat(c->room[ROOM_LOCKS], name,
 		      O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (*ret < 0 && cache_is_unwritable(-errno)) {
+		log_debug("cache: '%s/locks/%s': %s", c->path, name,
+			  strerror(errno));
+		return 0;
+	}
 	if (*ret < 0)
 		return error_set_errno(errp, errno, "cannot open '%s/locks/%s'",
 				       c->path, name);

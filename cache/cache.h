@@ -16,6 +16,7 @@
 #ifndef CACHE_CACHE_H
 #define CACHE_CACHE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +50,13 @@ static inline void cache_closep(struct cache **c)
  * a power cut. Looking for a blob in this process flushes by itself.
  */
 int cache_sync(struct cache *c, struct error **errp);
+
+/* Is @r a failure to write only? What is there can be read, and what is not can
+ * go past the cache. */
+static inline bool cache_is_unwritable(int r)
+{
+	return r == -ENOSPC || r == -EDQUOT || r == -EROFS;
+}
 
 const char *cache_path(const struct cache *c);
 int cache_dirfd(const struct cache *c);

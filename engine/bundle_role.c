@@ -65,11 +65,6 @@ static int copy_fetched(struct cache *c, struct fetcher *f,
 	return r < 0 ? r : tree_copy_finish(&tc, &t->digest, ret, errp);
 }
 
-static bool disk_trouble(int r)
-{
-	return r == -ENOSPC || r == -EDQUOT || r == -EROFS;
-}
-
 /* -ENOENT: it was sealed, and is damaged. */
 static int copy_sealed(struct cache *c, struct fetch_source *src,
 		       const struct tree_ref *t, int *ret, struct error **errp)
@@ -96,7 +91,7 @@ static int tree_fd(struct cache *c, struct fetcher *f, struct fetch_source *src,
 		cleanup_error struct error *err = NULL;
 		int r = fetch_whole(f, &src, 1, op, &err);
 
-		if (disk_trouble(r))
+		if (cache_is_unwritable(r))
 			return copy_fetched(c, f, src, t, op, ret, errp);
 		if (r < 0)
 			return error_propagate(errp, &err, r);

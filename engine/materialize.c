@@ -128,7 +128,7 @@ static int fetch_sources(struct mat *m, struct error **errp)
 	int r = source_set_fetch(m->set, "pulling", m->o->show_progress,
 				 &m->out->bytes_network, m->op, &err);
 
-	if (r == -ENOSPC || r == -EDQUOT || r == -EROFS) {
+	if (cache_is_unwritable(r)) {
 		m->stream = true;
 		return 0;
 	}

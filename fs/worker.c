@@ -95,6 +95,23 @@ static int exit_status_of(int sig)
  * Set-up.
  */
 
+/* Online, what is collected can be fetched again; and what is here can be read
+ * while nothing can be written. */
+static int keep_content(struct worker *w, struct error **errp)
+{
+	struct bundle *b = w->mount.bundle;
+	cleanup_error struct error *err = NULL;
+	int r = w->job->settings->offline ? bundle_keep_content(b, &err) : 0;
+
+	if (r < 0 && !cache_is_unwritable(r))
+		return error_propagate(errp, &err, r);
+	if (r < 0 || !b->lease)
+		log_warn("without a lease 'mops cache gc' may remove what this "
+			 "mount uses: %s",
+			 err ? err->message : "the cache cannot be written");
+	return 0;
+}
+
 static int open_bundle(struct worker *w, const struct op *op,
 		       struct error **errp)
 {
@@ -112,9 +129,8 @@ static int open_bundle(struct worker *w, const struct op *op,
 				errp);
 	if (r == 0)
 		r = bundle_choose_role(m->bundle, NULL, &role, errp);
-	/* Online, what is collected can be fetched again. */
-	if (r == 0 && s->offline)
-		r = bundle_keep_content(m->bundle, errp);
+	if (r == 0)
+		r = keep_content(w, errp);
 	if (r == 0)
 		r = role_view_open(m->bundle, role, op, &m->view, errp);
 	if (r == 0 && s->offline)
