@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/lock.h"
 #include "base/map.h"
@@ -10,7 +11,11 @@
 #include "storage/http.h"
 #include "storage/http_tls.h"
 #include "storage/registry_http.h"
+#include "storage/registry_mirror.h"
 #include "storage/s3.h"
+
+/* What a mirror gets before the next one is asked. */
+#define MIRROR_IO_MS 5000
 
 struct session {
 	const struct settings *settings;
@@ -205,6 +210,67 @@ static int registry_http_locked(struct session *s, const char *host,
 	return registry_http_new(s->http, &o, ret, errp);
 }
 
+/* "[scheme://]host[/prefix]" of a setting that was checked. */
+static int mirror_locked(struct session *s, const char *place, const char *host,
+			 struct registry_mirror *ret, struct error **errp)
+{
+	const char *scheme = strstr(place, "://");
+	const char *p = scheme ? scheme + 3 : place;
+	cleanup_free char *there = xstrndup(p, strcspn(p, "/"));
+	struct registry_http_options o = {
+		.host = there,
+		.plain_http = strncmp(place, "http://", 7) == 0,
+		.tls = strncmp(place, "https://", 8) == 0,
+		.token_realms = s->settings->token_realms,
+		.times = s->settings->times,
+		.credentials = s->credentials,
+		.mirror_of = host,
+	};
+	int r;
+
+	/* The registry itself is there when a mirror is not. */
+	o.times.io_ms = MIN(o.times.io_ms, (int64_t)MIRROR_IO_MS);
+	r = registry_http_new(s->http, &o, &ret->registry, errp);
+	if (r == 0 && p[strlen(there)])
+		ret->prefix = xstrdup(p + strlen(there) + 1);
+	return r;
+}
+
+static bool is_for(const char *mirror, const char *host)
+{
+	size_t n = strcspn(mirror, "=");
+
+	return (n == 1 && *mirror == '*') ||
+	       (n == strlen(host) && strncasecmp(mirror, host, n) == 0);
+}
+
+/* Put the mirrors of @host before *@reg. */
+static int put_mirrors_locked(struct session *s, const char *host,
+			      struct registry **reg, struct error **errp)
+{
+	struct registry_mirror *mirrors = NULL;
+	size_t n = 0, cap = 0;
+	int r = 0;
+
+	for (char **m = s->settings->mirrors; m && *m && r == 0; m++) {
+		struct registry_mirror one = {0};
+
+		if (!is_for(*m, host))
+			continue;
+		r = mirror_locked(s, strchr(*m, '=') + 1, host, &one, errp);
+		if (r < 0)
+			break;
+		ARRAY_GROW(mirrors, n, cap);
+		mirrors[n++] = one;
+	}
+	if (r == 0 && n)
+		*reg = registry_mirrored_new(*reg, &mirrors, n);
+	for (size_t i = 0; r < 0 && i < n; i++)
+		registry_mirror_release(&mirrors[i]);
+	free(mirrors);
+	return r;
+}
+
 static int registry_locked(struct session *s, const struct reference *ref,
 			   struct registry **ret, struct error **errp)
 {
@@ -218,8 +284,12 @@ static int registry_locked(struct session *s, const struct reference *ref,
 			reg = registry_layout_new(ref->registry);
 		else
 			r = registry_http_locked(s, ref->registry, &reg, errp);
-		if (r < 0)
+		if (r == 0 && !ref->layout)
+			r = put_mirrors_locked(s, ref->registry, &reg, errp);
+		if (r < 0) {
+			registry_free(reg);
 			return r;
+		}
 		map_put_str(&s->registries, key, reg);
 	}
 	*ret = reg;

@@ -213,6 +213,34 @@ const char *setting_hosts(void *field, const struct setting_value *v)
 	return set_list(field, v->text, host_flaw);
 }
 
+static const char *mirror_flaw(const char *s)
+{
+	static const char *const flaw =
+		"is not a list of mirrors: "
+		"HOST=[http[s]://]MIRROR[:PORT][/PREFIX],…";
+	const char *equals = strchr(s, '=');
+	cleanup_free char *host = NULL;
+	const char *place;
+
+	if (!equals)
+		return flaw;
+	host = xstrndup(s, (size_t)(equals - s));
+	place = strstr(equals, "://");
+	place = place ? place + 3 : equals + 1;
+	if (place != equals + 1 && strncmp(equals + 1, "http://", 7) != 0 &&
+	    strncmp(equals + 1, "https://", 8) != 0)
+		return flaw;
+	if ((strcmp(host, "*") != 0 && host_flaw(host)) ||
+	    registry_flaw(place) || strncmp(place, "oci:", 4) == 0)
+		return flaw;
+	return NULL;
+}
+
+const char *setting_mirrors(void *field, const struct setting_value *v)
+{
+	return set_list(field, v->text, mirror_flaw);
+}
+
 static const char *bucket_flaw(const char *s)
 {
 	size_t n = strlen(s);

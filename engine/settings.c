@@ -77,6 +77,10 @@ static const struct row rows[] = {
 	ROW("token_realms", false, false,
 	    "token services on foreign sites that may see a registry's login",
 	    NULL, setting_hosts, token_realms, ','),
+	ROW("mirrors", false, false,
+	    "registries to read content of others from, in their order: "
+	    "HOST=[http[s]://]MIRROR[/PREFIX],…",
+	    NULL, setting_mirrors, mirrors, ','),
 	ROW("s3_requester_pays", false, false,
 	    "buckets whose reading this user pays for", NULL, setting_buckets,
 	    s3_requester_pays, ','),
@@ -342,6 +346,7 @@ void settings_release(struct settings *s)
 	free(s->key_file);
 	strv_free(s->file_roots);
 	strv_free(s->token_realms);
+	strv_free(s->mirrors);
 	strv_free(s->s3_requester_pays);
 	for (size_t i = 0; s->origins && i < N_SETTINGS; i++) {
 		free(s->origins[i].from);

@@ -35,6 +35,7 @@ struct settings {
 		times;     /* connect_timeout, stall_timeout, io_timeout */
 	char **file_roots; /* NULL-ended; no flag; like: */
 	char **token_realms;
+	char **mirrors; /* "host=[scheme://]host[:port][/prefix]" */
 	char **s3_requester_pays;
 	struct settings_origin *origins;
 };

@@ -104,6 +104,7 @@ struct http_request {
 	 */
 	bool user_host;
 	enum address_class reach;
+	bool no_cert; /* the client certificate is for others */
 	/* ATTEMPT_STALL unless something moved by then; 0: no such limit. */
 	int64_t idle_deadline_ns;
 };

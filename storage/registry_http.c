@@ -87,6 +87,7 @@ static void free_registry(struct registry *r)
 	registry_http_auth_release(h);
 	strv_free(h->token_realms);
 	free(h->uploads);
+	free(h->mirror_of);
 	http_url_release(&h->origin);
 	cond_destroy(&h->grant_made);
 	mutex_destroy(&h->lock);
@@ -149,6 +150,7 @@ int registry_http_new(struct http_client *client,
 	h->origin = origin;
 	for (char *const *s = o->token_realms; s && *s; s++)
 		strv_append(&h->token_realms, xstrdup(*s));
+	h->mirror_of = o->mirror_of ? xstrdup(o->mirror_of) : NULL;
 	h->uploads = o->uploads ? xstrdup(o->uploads) : NULL;
 	mutex_init(&h->lock, LOCK_REGISTRY);
 	cond_init(&h->grant_made);

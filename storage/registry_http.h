@@ -20,6 +20,10 @@ struct registry_http_options {
 	/* Where uploads in progress are noted (storage/upload_record.h), so
 	 * that another process can go on; NULL: nowhere. */
 	const char *uploads;
+	/* It is a mirror of that host, which it is told (`ns=`); NULL: it is
+	 * none. A mirror sees no client certificate, and what it lacks is not
+	 * asked for twice. */
+	const char *mirror_of;
 };
 
 /* @client is not owned and outlives the registry. */

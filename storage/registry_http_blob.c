@@ -223,7 +223,7 @@ static int read_all(struct blob_read *b, const struct op *op,
 	int r = 0;
 
 	retry_init(&retry, &b->h->times, op_deadline(op));
-	retry.must_exist = true;
+	retry.must_exist = !b->h->mirror_of;
 	while (r == 0 && b->pos < b->end) {
 		struct http_response answer;
 		struct error *err = NULL;

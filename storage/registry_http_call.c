@@ -20,7 +20,11 @@ static void url_of(const struct registry_http *h, const struct registry_call *c,
 	query = strchr(c->path, '?');
 	ret->path = query ? xstrndup(c->path, (size_t)(query - c->path))
 			  : xstrdup(c->path);
-	ret->query = query ? xstrdup(query + 1) : NULL;
+	if (h->mirror_of)
+		ret->query = xasprintf("%s%sns=%s", query ? query + 1 : "",
+				       query ? "&" : "", h->mirror_of);
+	else
+		ret->query = query ? xstrdup(query + 1) : NULL;
 }
 
 /* As it is, without looking at a challenge. */
@@ -43,6 +47,7 @@ send_call(struct registry_http *h, const struct registry_call *c,
 		.max_body = c->max_body,
 		.follow = c->follow,
 		.user_host = home,
+		.no_cert = h->mirror_of != NULL,
 		.reach = (enum address_class)atomic_load(&h->peer),
 		.idle_deadline_ns = give_up == TIME_NEVER ? 0 : give_up,
 	};

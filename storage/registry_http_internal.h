@@ -35,6 +35,7 @@ struct registry_http {
 	struct credentials *credentials;
 	char **token_realms;
 	char *uploads;          /* folder of upload records, or NULL */
+	char *mirror_of;        /* or NULL: it is no mirror */
 	char *host;             /* as the user named it */
 	struct http_url origin; /* path "/" */
 	atomic_int peer;        /* enum address_class of @origin, once known */

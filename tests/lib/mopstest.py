@@ -182,11 +182,13 @@ class DockerRegistry:
 
     @user: it wants a login; @tokens: by way of a token service, whose options they are.
     @tls: with ca.pem; @clients: it wants client.pem and client.key shown.
+    @mirror_of: it is a pull-through cache of that registry.
     """
 
     LINE = re.compile(r'"(GET|HEAD|PUT|POST|PATCH|DELETE) (\S+) HTTP/[0-9.]+" (\d+) (\d+)')
 
-    def __init__(self, env, user=None, password=None, tls=False, tokens=None, clients=False):
+    def __init__(self, env, user=None, password=None, tls=False, tokens=None, clients=False,
+                 mirror_of=None):
         need_program("docker-registry")
         self.dir = env.fresh("registry")
         self.log_path = self.dir / "log"
@@ -200,6 +202,7 @@ class DockerRegistry:
         else:
             self.auth = self.make_users(user, password) if user else ""
         self.tls = self.make_certificate(clients) if tls else ""
+        self.mirror = f"proxy: {{remoteurl: 'http://{mirror_of.host}'}}\n" if mirror_of else ""
         self.proc = None
         env.servers.append(self)
         for _ in range(5):  # another program may take the port first
@@ -235,7 +238,7 @@ class DockerRegistry:
     def config(self):
         return (f"version: 0.1\nlog: {{level: warn}}\n"
                 f"storage: {{filesystem: {{rootdirectory: {self.dir}/data}}, delete: {{enabled: true}}}}\n"
-                f"http:\n  addr: {self.host}\n{self.tls}{self.auth}")
+                f"http:\n  addr: {self.host}\n{self.tls}{self.auth}{self.mirror}")
 
     def start(self):
         """False when it ended at once."""

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """mops and mopsfs against docker-registry as it is run: for everyone, behind a
 login, behind a token service, behind TLS with client certificates."""
+import http.server
 import pathlib
 import shutil
 import sys
+import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "servers"))
@@ -173,5 +175,60 @@ def a_proxy_for_https(env):
     expect(all(t == registry.host for _, t, _ in proxy.log), proxy.log)
 
 
+class Snoop:
+    """A mirror that wants to know who is asking."""
+
+    def __init__(self, env):
+        self.seen = []
+        snoop = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                snoop.seen.append((self.path, self.headers.get("Authorization")))
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="tell me"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        env.servers.append(self)
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def mirrors(env):
+    registry = DockerRegistry(env)
+    mirror = DockerRegistry(env, mirror_of=registry)
+    env.vars["MOPS_MIRRORS"] = f"{registry.host}=http://{mirror.host}"
+    ref = use(env, registry)
+    asked = [p for m, p, _, _ in mirror.requests() if m == "GET" and "/blobs/" in p]
+    expect(asked and all(f"ns={registry.host}" in p.replace("%3A", ":") for p in asked), asked)
+    expect(not any(m in ("PUT", "POST") for m, _, _, _ in mirror.requests()), "a push went to the mirror")
+    registry.forget()
+    env.new_cache()
+    env.mops("pull", ref)
+    expect(registry.content_bytes() == 0, "content came from the registry although the mirror has it")
+    mirror.stop()
+    env.new_cache()
+    env.mops("pull", ref)
+
+
+def a_mirror_is_not_told_who_we_are(env):
+    registry, snoop = DockerRegistry(env, USER, WORD), Snoop(env)
+    env.log_in(registry.host, USER, WORD)
+    env.vars["MOPS_MIRRORS"] = f"other.example=nowhere.invalid,*={snoop.host}/cached"
+    use(env, registry)
+    expect(snoop.seen and all(auth is None for _, auth in snoop.seen), snoop.seen)
+    expect(all(p.startswith(("/v2/cached/team/model/", "/v2/?")) for p, _ in snoop.seen if p != "/v2/"), snoop.seen)
+
+
 run([anonymous, basic, token, token_of_an_identity, token_from_a_helper, tls, tls_by_certs_d,
-     tls_by_a_folder_of_authorities, a_proxy_for_http, a_proxy_for_https])
+     tls_by_a_folder_of_authorities, a_proxy_for_http, a_proxy_for_https, mirrors,
+     a_mirror_is_not_told_who_we_are])
