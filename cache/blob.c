@@ -100,6 +100,24 @@ bool cache_blob_exists(struct cache *c, const struct digest *d, uint64_t size)
 	return blob_has_name(c, d, size) || batch_has(c, d);
 }
 
+/* Is @fd the file of that name? */
+static bool names_file(int dirfd, const char *name, int fd)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 &&
+	       fstatat(dirfd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+/* Nobody reaches it by another name, and nobody has touched it. */
+static bool is_passable(struct cache *c, const struct digest *d,
+			const struct stat *st)
+{
+	return st->st_nlink == 1 && !(st->st_mode & 0222) &&
+	       statindex_matches(c, d, st);
+}
+
 int cache_blob_open_passthrough(struct cache *c, const struct digest *d,
 				uint64_t size)
 {
@@ -112,12 +130,19 @@ int cache_blob_open_passthrough(struct cache *c, const struct digest *d,
 	if (fd < 0)
 		return -EAGAIN;
 	/* First the lock, then the look: from here on nobody links it out. */
-	if (flock(fd, LOCK_SH | LOCK_NB) < 0 || fstat(fd, &st) < 0)
-		return -EAGAIN;
-	if (st.st_nlink != 1 || (st.st_mode & 0222) ||
-	    !statindex_matches(c, d, &st))
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0 || fstat(fd, &st) < 0 ||
+	    !is_passable(c, d, &st))
 		return -EAGAIN;
 	return steal_fd(&fd);
+}
+
+bool cache_blob_still_passable(struct cache *c, const struct digest *d, int fd)
+{
+	struct shard_name name = shard_name(d);
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && is_passable(c, d, &st) &&
+	       names_file(c->room[ROOM_BLOBS], name.str, fd);
 }
 
 /*
@@ -137,16 +162,6 @@ int link_fd(int fd, int dirfd, const char *name)
 	if (linkat(fd, "", dirfd, name, AT_EMPTY_PATH) == 0)
 		return 0;
 	return -errno;
-}
-
-/* Is @fd the file of that name? */
-static bool names_file(int dirfd, const char *name, int fd)
-{
-	struct stat a, b;
-
-	return fstat(fd, &a) == 0 &&
-	       fstatat(dirfd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
 /*

@@ -181,6 +181,9 @@ int cache_link_out(struct cache *c, const struct link_request *rq, int dirfd,
  */
 int cache_blob_open_passthrough(struct cache *c, const struct digest *d,
 				uint64_t size);
+/* Whether that descriptor may serve once more: all of the above still holds,
+ * and the blob's name still leads to it. */
+bool cache_blob_still_passable(struct cache *c, const struct digest *d, int fd);
 
 /*
  * mops verify --cache: re-hash every sealed blob and document, check every

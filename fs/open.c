@@ -268,15 +268,6 @@ static void backing_close_locked(struct opens *o, fuse_req_t req,
 	closep(&i->fd);
 }
 
-/* Its descriptor keeps the blob locked against our own links, not against
- * those of an administrator. */
-static bool backing_still_fits(const struct open_inode *i)
-{
-	struct stat st;
-
-	return i->backing && fstat(i->fd, &st) == 0 && st.st_nlink == 1;
-}
-
 /* Room for one more: evict the inode that was closed longest ago. */
 static bool make_room_locked(struct opens *o, fuse_req_t req) REQUIRES(o->lock);
 static bool make_room_locked(struct opens *o, fuse_req_t req)
@@ -350,7 +341,10 @@ static void decide_mode_locked(struct opens *o, fuse_req_t req,
 static void decide_mode_locked(struct opens *o, fuse_req_t req,
 			       struct open_inode *i, const struct tree_node *n)
 {
-	if (backing_still_fits(i))
+	/* Its descriptor keeps the blob locked against our own links, not
+	 * against an administrator, nor against what verify finds damaged. */
+	if (i->backing &&
+	    cache_blob_still_passable(o->m->cache, n->digest, i->fd))
 		return;
 	backing_close_locked(o, req, i);
 	backing_open_locked(o, req, i, n);

@@ -136,6 +136,32 @@ def passthrough_declines_a_blob_with_a_second_link(env):
             raise Failed("a blob with two links was passed through")
 
 
+def passthrough_ends_with_damage(env):
+    """Each open looks at the blob anew, also when its backing is still there."""
+    mopstest.need_root()
+    if not json.loads(env.mopsfs("version", "--json").stdout)["passthrough"]:
+        raise Skip("built without passthrough")
+    env.push(workspace(env), "demo:1.0")
+    env.mops("pull", "demo:1.0", "-q")
+    with env.mount("demo:1.0", "-o", "io=passthrough") as at:
+        digest = mopstest.sha256_file(at / "data/big.bin")
+        path = status(env, at)["data_path"]
+        if "declined" in path:
+            raise Skip(path["declined"])
+        if not path["passthrough_opens"]:
+            raise Failed("a sealed file was not passed through")
+        blob = env.cache() / "blobs/sha256" / digest[:2] / digest
+        blob.chmod(0o644)
+        with open(blob, "r+b") as f:
+            f.seek(100000)
+            f.write(b"FORGED!!")
+        blob.chmod(0o444)
+        for _ in range(2):
+            if mopstest.sha256_file(at / "data/big.bin") != digest:
+                raise Failed("bytes that were changed in the cache")
+            env.mops("verify", "--cache", code=None)
+
+
 def a_mapping_keeps_an_inode_in_its_mode(env):
     """An open in another mode than a living mapping is EIO in the kernel."""
     mopstest.need_root()
@@ -370,6 +396,7 @@ if __name__ == "__main__":
         passthrough_mount_shows_what_was_pushed,
         passthrough_takes_complete_files_only,
         passthrough_declines_a_blob_with_a_second_link,
+        passthrough_ends_with_damage,
         a_mapping_keeps_an_inode_in_its_mode,
         all_ways_to_read_agree,
         every_change_is_refused,

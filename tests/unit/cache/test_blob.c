@@ -225,6 +225,26 @@ Test(blob, is_passed_through_only_with_one_link)
 	closep(&fd);
 }
 
+Test(blob, is_passed_through_once_more_only_as_it_was)
+{
+	struct digest d = put("some text");
+	cleanup_free char *path = blob_path(&f, &d);
+	cleanup_free char *away = xasprintf("%s/away", f.dir);
+	cleanup_fd int fd = cache_blob_open_passthrough(f.c, &d, 9);
+
+	cr_assert(ge(int, fd, 0));
+	cr_expect(cache_blob_still_passable(f.c, &d, fd));
+	cr_assert(eq(int, rename(path, away), 0));
+	cr_expect(not(cache_blob_still_passable(f.c, &d, fd)),
+		  "its name is gone");
+	cr_assert(eq(int, rename(away, path), 0));
+	cr_assert(eq(int, open_it(&d, 9), 0));
+	cr_expect(cache_blob_still_passable(f.c, &d, fd));
+	cr_assert(eq(int, chmod(path, 0644), 0));
+	cr_expect(not(cache_blob_still_passable(f.c, &d, fd)),
+		  "it was touched");
+}
+
 Test(blob, that_is_writable_is_not_passed_through)
 {
 	struct digest d = put("some text");
