@@ -22,12 +22,17 @@ static const char cachedir_tag[] =
 	"# Verified blobs that can be fetched again; no backup needs them.\n";
 
 static const char *const room_paths[ROOM_COUNT] = {
-	[ROOM_BLOBS] = "blobs/sha256",    [ROOM_PARTIAL] = "partial/sha256",
-	[ROOM_INDEX] = "index",           [ROOM_LAYERS] = "layers",
-	[ROOM_BUNDLES] = "bundles",       [ROOM_REFS] = "refs",
-	[ROOM_HASHES] = "hashes",         [ROOM_LEASES] = "leases",
-	[ROOM_LOCKS] = "locks",           [ROOM_UPLOADS] = "uploads",
-	[ROOM_QUARANTINE] = "quarantine", [ROOM_TMP] = "tmp",
+	[ROOM_BLOBS] = "blobs/sha256",
+	[ROOM_PARTIAL] = "partial/sha256",
+	[ROOM_INDEX] = "index",
+	[ROOM_LAYERS] = "layers",
+	[ROOM_BUNDLES] = "bundles",
+	[ROOM_REFS] = "refs",
+	[ROOM_HASHES] = "hashes",
+	[ROOM_LEASES] = "leases",
+	[ROOM_LOCKS] = "locks",
+	[ROOM_QUARANTINE] = "quarantine",
+	[ROOM_TMP] = "tmp",
 	[ROOM_TRASH] = "trash",
 };
 

@@ -15,7 +15,7 @@ void digest_set_release(struct digest_set *s);
 int gc_mark(struct cache *c, const struct gc_options *opt,
 	    struct digest_set *needed, struct error **errp);
 
-/* Files of tmp/, trash/, quarantine/ and uploads/ that nobody misses. */
+/* Files of tmp/, trash/, quarantine/ and hashes/ that nobody misses. */
 uint64_t gc_leftovers(struct cache *c, bool dry_run);
 /* bundles/ without a manifest, and layers/ that are not needed. */
 uint64_t gc_layers(struct cache *c, const struct digest_set *needed,

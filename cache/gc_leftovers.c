@@ -38,7 +38,6 @@ uint64_t gc_leftovers(struct cache *c, bool dry_run)
 		{ROOM_TMP, 86400},
 		{ROOM_TRASH, 3600},
 		{ROOM_QUARANTINE, 7 * 86400},
-		{ROOM_UPLOADS, 7 * 86400},
 		{ROOM_HASHES, 90 * 86400},
 	};
 	uint64_t removed = 0;
