@@ -45,10 +45,6 @@ void manifest_bytes_release(struct manifest_bytes *m);
 struct registry;
 
 struct registry_ops {
-	/* Is it there and does it speak the protocol? 0 or an error. */
-	int (*ping)(struct registry *r, const struct op *op,
-		    struct error **errp);
-
 	/* The digest that tag @tag of @repo has now. Registries that do not
 	 * say are asked for the manifest, which is hashed. */
 	int (*resolve)(struct registry *r, const char *repo, const char *tag,

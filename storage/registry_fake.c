@@ -22,12 +22,6 @@ static int not_found(struct error **errp, const char *repo, const char *what)
 			      "there is no '%s' in '%s'", what, repo);
 }
 
-static int fake_ping(struct registry *r, const struct op *op,
-		     struct error **errp)
-{
-	return op_go_on(op, errp);
-}
-
 /* Tables, under the lock. */
 
 struct fake_repo *fake_repo_locked(struct registry_fake *f, const char *name)
@@ -373,7 +367,6 @@ static void fake_free(struct registry *r)
 }
 
 static const struct registry_ops fake_ops = {
-	.ping = fake_ping,
 	.resolve = fake_resolve,
 	.get_manifest = fake_get_manifest,
 	.put_manifest = fake_put_manifest,

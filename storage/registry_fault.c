@@ -38,15 +38,6 @@ static void count_bytes(struct registry_fault *f, uint64_t *counter, uint64_t n)
 	mutex_unlock(&f->lock);
 }
 
-static int fault_ping(struct registry *r, const struct op *op,
-		      struct error **errp)
-{
-	struct registry_fault *f = fault_of(r);
-	int hit = enter(f, &f->counts.other, "ping", op, errp);
-
-	return hit < 0 ? hit : f->inner->ops->ping(f->inner, op, errp);
-}
-
 static int fault_resolve(struct registry *r, const char *repo, const char *tag,
 			 struct digest *ret, const struct op *op,
 			 struct error **errp)
@@ -231,7 +222,6 @@ static void fault_free(struct registry *r)
 }
 
 static const struct registry_ops fault_ops = {
-	.ping = fault_ping,
 	.resolve = fault_resolve,
 	.get_manifest = fault_get_manifest,
 	.put_manifest = fault_put_manifest,

@@ -56,28 +56,6 @@ int registry_http_location(const struct http_url *asked,
 	return 0;
 }
 
-static int ping(struct registry *r, const struct op *op, struct error **errp)
-{
-	cleanup_http_response struct http_response answer = {.retry_after_ms =
-								     -1};
-	struct registry_http *h = registry_http_of(r);
-	const struct registry_call c = {
-		.path = "/v2/",
-		.max_body = SMALL_BODY_MAX,
-		.follow = true,
-	};
-	int rc = registry_http_call(h, &c, &answer, op, errp);
-
-	if (rc < 0)
-		return error_prefix(errp, rc, "registry '%s'", h->host);
-	/* 401 speaks the protocol as well as 200 does, but it is an answer
-	 * only to who has nothing to show. */
-	if (answer.status == 200)
-		return 0;
-	rc = registry_http_refused(h, &answer, h->host, errp);
-	return rc;
-}
-
 static void free_registry(struct registry *r)
 {
 	struct registry_http *h = registry_http_of(r);
@@ -96,7 +74,6 @@ static void free_registry(struct registry *r)
 }
 
 static const struct registry_ops ops = {
-	.ping = ping,
 	.resolve = registry_http_resolve,
 	.get_manifest = registry_http_get_manifest,
 	.put_manifest = registry_http_put_manifest,

@@ -36,15 +36,6 @@ int layout_look(struct registry *r, const char *repo, const char *tag,
 		      : layout_read_folder(layout_of(r), ret_dirfd, ret, errp);
 }
 
-static int layout_ping(struct registry *r, const struct op *op,
-		       struct error **errp)
-{
-	cleanup_layout_index struct layout_index idx = LAYOUT_INDEX_INIT;
-	cleanup_fd int dirfd = -1;
-
-	return layout_read_folder(layout_of(r), &dirfd, &idx, errp);
-}
-
 /* Tags. */
 
 static int layout_resolve(struct registry *r, const char *repo, const char *tag,
@@ -233,7 +224,6 @@ static void layout_free(struct registry *r)
 }
 
 static const struct registry_ops layout_ops = {
-	.ping = layout_ping,
 	.resolve = layout_resolve,
 	.get_manifest = layout_get_manifest,
 	.put_manifest = layout_put_manifest,

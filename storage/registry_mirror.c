@@ -177,13 +177,6 @@ static int read_blob(struct registry *r, const char *repo,
  * What they do not.
  */
 
-static int ping(struct registry *r, const struct op *op, struct error **errp)
-{
-	struct registry *up = mirrored_of(r)->upstream;
-
-	return up->ops->ping(up, op, errp);
-}
-
 static int resolve(struct registry *r, const char *repo, const char *tag,
 		   struct digest *ret, const struct op *op, struct error **errp)
 {
@@ -284,7 +277,6 @@ static void free_it(struct registry *r)
 }
 
 static const struct registry_ops ops = {
-	.ping = ping,
 	.resolve = resolve,
 	.get_manifest = get_manifest,
 	.put_manifest = put_manifest,

@@ -29,13 +29,6 @@ static int read_range(struct registry_fixture *f, const struct digest *d,
 				    errp);
 }
 
-static void answers_ping(struct conformance *c, struct registry_fixture *f)
-{
-	cleanup_error struct error *err = NULL;
-
-	check_code(c, f->r->ops->ping(f->r, NULL, &err), 0, err);
-}
-
 static void returns_what_was_put(struct conformance *c,
 				 struct registry_fixture *f)
 {
@@ -310,7 +303,6 @@ static void mounts_a_blob_of_another_repository(struct conformance *c,
 }
 
 const struct registry_case registry_blob_cases[] = {
-	{"answers ping", answers_ping},
 	{"returns the blob that was put", returns_what_was_put},
 	{"stores an empty blob", stores_an_empty_blob},
 	{"stores a blob twice", stores_a_blob_twice},

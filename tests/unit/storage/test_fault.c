@@ -195,6 +195,7 @@ Test(fault, counts_what_it_saw)
 {
 	struct digest d = digest_of_str("blob");
 	cleanup_free char *got = NULL;
+	cleanup_strv char **tags = NULL;
 	struct registry_counts n;
 	int r;
 
@@ -205,7 +206,7 @@ Test(fault, counts_what_it_saw)
 	got = read_all(&r);
 	reg->ops->resolve(reg, "x", "1", &d, NULL, NULL);
 	reg->ops->mount_blob(reg, "y", "x", &d, NULL, NULL);
-	reg->ops->ping(reg, NULL, NULL);
+	reg->ops->list_tags(reg, "x", &tags, NULL, NULL);
 	n = registry_fault_counts(reg);
 	cr_expect(eq(uint, n.has_blob, 2));
 	cr_expect(eq(uint, n.put_blob, 1));
