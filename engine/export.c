@@ -234,7 +234,9 @@ static int copy_node(void *ctx, const struct member *m, struct archive_out *out,
 		     struct error **errp)
 {
 	struct role_export *x = ctx;
+	cleanup_hasher struct hasher *h = hasher_new();
 	cleanup_free char *buf = NULL;
+	struct digest digest;
 	struct tree_node n;
 	uint64_t off = 0;
 	int r;
@@ -256,10 +258,19 @@ static int copy_node(void *ctx, const struct member *m, struct archive_out *out,
 		got = fetch_read(x->fetcher, &range, buf, x->op, errp);
 		if (got < 0)
 			return error_prefix(errp, (int)got, "'%s'", m->path);
+		hasher_update(h, buf, want);
 		r = archive_out_write(out, buf, want, errp);
 		off += want;
 	}
-	return r;
+	if (r < 0)
+		return r;
+	/* Right chunks do not make a file that is what the tree says. */
+	digest = hasher_final(h);
+	if (!digest_equal(&digest, n.digest))
+		return error_set(errp, EBADMSG,
+				 "the bytes of '%s' are not what the tree says",
+				 m->path);
+	return 0;
 }
 
 int export_role(struct role_view *v, const char *file, bool include_external,

@@ -82,37 +82,83 @@ static bool read_memory(struct fetcher *f, const struct fetch_range *r,
 	return true;
 }
 
-static int load_file(const struct fetch_range *r, struct fetch_buf **ret,
-		     struct error **errp)
+/*
+ * A file that is checked as a whole lies in one chunk or two. What is in memory
+ * was verified as a chunk; what is on the disk is verified as a chunk only when
+ * the file is not right.
+ */
+struct piece {
+	uint64_t off;
+	size_t len;
+	bool unverified;
+};
+
+static int read_piece(struct fetcher *f, const struct fetch_range *r,
+		      struct piece *p, void *buf)
+{
+	struct fetch_range part = {.off = p->off, .len = p->len};
+	uint32_t i = (uint32_t)(p->off / CHUNK_SIZE);
+	struct fetch_key key = fetch_chunk_key(r->source, i);
+	cleanup_fetch_buf struct fetch_buf *b =
+		fetch_memory_get(f->memory, &key);
+
+	p->unverified = !b;
+	if (!b)
+		return content_read_unverified(r->source->content, buf, p->len,
+					       p->off);
+	copy_part(&part, (uint64_t)i * CHUNK_SIZE, b, buf);
+	return 0;
+}
+
+/* -EAGAIN: a piece was damaged, and is gone. */
+static int recheck(const struct fetch_range *r, const struct piece *p,
+		   struct error **errp)
+{
+	cleanup_error struct error *err = NULL;
+	int n = p->unverified ? content_recheck(r->source->content, p->off,
+						p->len, &err)
+			      : 0;
+
+	return n == -ENOENT ? -EAGAIN : error_propagate(errp, &err, n);
+}
+
+static int load_file(struct fetcher *f, const struct fetch_range *r,
+		     struct fetch_buf **ret, struct error **errp)
 {
 	cleanup_fetch_buf struct fetch_buf *b =
 		fetch_buf_new((uint32_t)r->file_size);
-	cleanup_error struct error *err = NULL;
-	struct content *ct = r->source->content;
+	uint64_t end = r->file_off + r->file_size;
+	struct piece pieces[2];
 	struct digest got;
-	int n;
+	unsigned k = 0;
+	int n = 0;
 
 	if (!b)
 		return error_set_errno(errp, ENOMEM, "a file's buffer");
-	n = content_read_unverified(ct, b->data, b->len, r->file_off);
-	if (n < 0)
-		return n == -ENOENT
-			       ? -EAGAIN
-			       : error_set_errno(errp, -n, "reading the cache");
+	for (uint64_t off = r->file_off; off < end; k++) {
+		uint64_t to = MIN(end, (off / CHUNK_SIZE + 1) * CHUNK_SIZE);
+
+		pieces[k] = (struct piece){.off = off, .len = to - off};
+		n = read_piece(f, r, &pieces[k], b->data + (off - r->file_off));
+		if (n < 0)
+			return n == -ENOENT
+				       ? -EAGAIN
+				       : error_set_errno(errp, -n,
+							 "reading the cache");
+		off = to;
+	}
 	got = digest_of_buf(b->data, b->len);
 	if (digest_equal(&got, r->file_digest)) {
 		*ret = steal_ptr(&b);
 		return 0;
 	}
-	n = content_recheck(ct, r->file_off, b->len, &err);
-	if (n == -ENOENT)
-		return -EAGAIN;
-	if (n < 0)
-		return error_propagate(errp, &err, n);
-	return error_set(errp, EBADMSG,
-			 "a pack holds other bytes than its tree says for "
-			 "'%s'",
-			 digest_to_str(r->file_digest).str);
+	for (unsigned i = 0; n >= 0 && i < k; i++)
+		n = recheck(r, &pieces[i], errp);
+	return n < 0 ? n
+		     : error_set(errp, EBADMSG,
+				 "a pack holds other bytes than its tree says "
+				 "for '%s'",
+				 digest_to_str(r->file_digest).str);
 }
 
 static int load_chunk(const struct fetch_range *r, uint32_t i,
@@ -146,7 +192,7 @@ static int get_file(struct fetcher *f, const struct fetch_range *r,
 
 	*ret = fetch_memory_get_or_load(f->memory, &key);
 	if (!*ret) {
-		n = load_file(r, ret, errp);
+		n = load_file(f, r, ret, errp);
 		fetch_memory_loaded(f->memory, &key, *ret);
 	}
 	return n;
@@ -201,12 +247,13 @@ ssize_t fetch_try_read(struct fetcher *f, const struct fetch_range *r,
 		n = note(f, r, errp);
 	if (n < 0)
 		return n;
-	if (!read_memory(f, r, buf)) {
-		n = by_file(r) ? read_file(f, r, buf, errp)
-			       : read_chunks(f, r, buf, errp);
-		if (n < 0)
-			return n;
-	}
+	/* Right chunks do not make a file that is what the tree says. */
+	if (by_file(r))
+		n = read_file(f, r, buf, errp);
+	else if (!read_memory(f, r, buf))
+		n = read_chunks(f, r, buf, errp);
+	if (n < 0)
+		return n;
 	atomic_fetch_add(&f->bytes_cache, r->len);
 	return (ssize_t)r->len;
 }

@@ -116,6 +116,8 @@ static void add_file(struct making *k, size_t i, const struct digest *d,
 		.offset = offset,
 	};
 
+	if (k->m->forged && !strcmp(k->m->forged, files[i].path))
+		f.digest.b[0] ^= 1;
 	must(tree_builder_add_file(k->builders[files[i].layer], files[i].path,
 				   &f, NULL) == 0,
 	     "add");
@@ -325,9 +327,8 @@ static void begin(struct made_bundle *m)
 		session_override_registry(m->session, m->registry);
 }
 
-void bundle_make(struct made_bundle *m, const struct fault *fault)
+static void make_all(struct made_bundle *m, const struct fault *fault)
 {
-	memset(m, 0, sizeof(*m));
 	m->dir = tmpdir_new();
 	m->external = xasprintf("%s/store/ext.bin", m->dir);
 	m->roots[0] = xasprintf("%s/store", m->dir);
@@ -343,6 +344,19 @@ void bundle_make(struct made_bundle *m, const struct fault *fault)
 			     &m->ref, NULL) == 0,
 	     "reference");
 	begin(m);
+}
+
+void bundle_make(struct made_bundle *m, const struct fault *fault)
+{
+	memset(m, 0, sizeof(*m));
+	make_all(m, fault);
+}
+
+void bundle_make_forged(struct made_bundle *m, const char *path)
+{
+	memset(m, 0, sizeof(*m));
+	m->forged = path;
+	make_all(m, NULL);
 }
 
 void bundle_restart(struct made_bundle *m)

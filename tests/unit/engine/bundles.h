@@ -27,11 +27,14 @@ struct made_bundle {
 	struct reference ref;
 	struct digest digest; /* of the manifest */
 	struct digest big, pack_of_code;
-	char *external; /* path of the object */
+	const char *forged; /* NULL: none */
+	char *external;     /* path of the object */
 	char *roots[2];
 };
 
 void bundle_make(struct made_bundle *m, const struct fault *fault);
+/* The tree says another digest for the packed file @path than its bytes have. */
+void bundle_make_forged(struct made_bundle *m, const char *path);
 void bundle_release(struct made_bundle *m);
 #define cleanup_made_bundle __attribute__((cleanup(bundle_release)))
 /* End the session and begin another one: a new process. */

@@ -271,6 +271,33 @@ Test(fetch, a_file_in_a_pack_is_checked_by_its_own_digest)
 	fetch_source_close(src);
 }
 
+/* Its chunk is right, and at hand: it is not the file's own digest. */
+Test(fetch, a_file_in_a_pack_is_checked_in_memory_too)
+{
+	cleanup_fetching struct fetching t;
+	cleanup_source struct source s;
+	unsigned char buf[5000];
+
+	fetching_open(&t, NULL);
+	source_init(&s, 4 * MIB, 12);
+	upload(&t, s.data, s.spec.size);
+	struct fetch_source *src = open_kind(&t, &s, TREE_SOURCE_PACK);
+	uint64_t off = MIB - 2000;
+	struct digest d = digest_of_buf(s.data + off, 5000);
+	struct fetch_range r = range_of(src, off + 10, 100);
+
+	r.file_digest = &d;
+	r.file_off = off;
+	r.file_size = 5000;
+	d.b[0] ^= 1;
+	cr_expect(eq(i64, fetch_read(t.f, &r, buf, NULL, NULL), -EBADMSG));
+	cr_expect(eq(i64, fetch_try_read(t.f, &r, buf, NULL), -EBADMSG));
+	d.b[0] ^= 1;
+	cr_assert(eq(i64, fetch_try_read(t.f, &r, buf, NULL), 100));
+	cr_expect(eq(int, memcmp(buf, s.data + off + 10, 100), 0));
+	fetch_source_close(src);
+}
+
 Test(fetch, damage_on_the_disk_is_fetched_again)
 {
 	cleanup_fetching struct fetching t;
