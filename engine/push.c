@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "engine/elsewhere.h"
+
 struct pusher {
 	struct session *s;
 	const struct push_options *o;
@@ -11,6 +13,7 @@ struct pusher {
 	struct workspace ws;
 	struct plan plan;
 	struct composed composed;
+	struct elsewhere elsewhere;
 	struct pool *pool;
 	struct progress *progress;
 	char **tags; /* the first one is the reference's */
@@ -22,6 +25,7 @@ static void pusher_release(struct pusher *p)
 {
 	pool_freep(&p->pool);
 	progress_free(p->progress);
+	elsewhere_release(&p->elsewhere);
 	composed_release(&p->composed);
 	plan_release(&p->plan);
 	workspace_release(&p->ws);
@@ -203,6 +207,18 @@ static int have_blob(struct pusher *p, const struct composed_blob *b,
 	return r == 1 ? size == b->desc.size : 0;
 }
 
+/* 1 when another repository of the registry had it. What goes wrong here does
+ * not matter: the upload does without. */
+static int mount_blob(struct pusher *p, const struct composed_blob *b)
+{
+	const char *from = elsewhere_find(&p->elsewhere, &b->desc.digest);
+
+	if (!from || p->o->force || p->o->dry_run)
+		return 0;
+	return p->registry->ops->mount_blob(p->registry, p->out->ref.repo, from,
+					    &b->desc.digest, p->op, NULL) == 1;
+}
+
 static int upload_blob(void *ctx, size_t i, struct error **errp)
 {
 	struct pusher *p = ctx;
@@ -210,6 +226,8 @@ static int upload_blob(void *ctx, size_t i, struct error **errp)
 	int have = have_blob(p, b, errp);
 	int r = have < 0 ? have : 0;
 
+	if (have == 0)
+		have = mount_blob(p, b);
 	if (have == 0 && !p->o->dry_run)
 		r = send_blob(p, b, errp);
 	if (r < 0)
@@ -298,11 +316,16 @@ static int upload(struct pusher *p, struct error **errp)
 	int r = pool_for_each(p->pool, p->composed.n_externals, upload_external,
 			      p, errp);
 
+	elsewhere_load(p->s, &p->out->ref, &p->elsewhere);
 	if (r == 0)
 		r = pool_for_each(p->pool, p->composed.n_blobs, upload_blob, p,
 				  errp);
 	if (r == 0)
 		r = move_tags(p, errp);
+	if (r == 0 && !p->o->dry_run)
+		elsewhere_note(p->s, &p->out->ref, &p->out->digest,
+			       p->composed.manifest.buf,
+			       p->composed.manifest.len);
 	p->out->blobs_sent = p->sent;
 	p->out->bytes_sent = p->bytes_sent;
 	p->out->externals_sent = p->externals_sent;

@@ -229,6 +229,23 @@ def a_mirror_is_not_told_who_we_are(env):
     expect(all(p.startswith(("/v2/cached/team/model/", "/v2/?")) for p, _ in snoop.seen if p != "/v2/"), snoop.seen)
 
 
+def a_push_takes_blobs_from_another_repository(env):
+    registry = DockerRegistry(env, USER, WORD, tokens={})
+    env.log_in(registry.host, USER, WORD)
+    source = make_bundle(env)
+    env.mops("push", source, "--to", f"{registry.host}/team/model:v1")
+    registry.forget()
+    said = env.mops_json("push", source, "--to", f"{registry.host}/prod/model:v1")
+    expect(said["blobs_sent"] == 0, said)
+    mounts = [p for m, p, s, _ in registry.requests() if m == "POST" and "from=team%2Fmodel" in p and s == 201]
+    expect(mounts and not any(m in ("PUT", "PATCH") and "/blobs/" in p for m, p, _, _ in registry.requests()), mounts)
+    env.mops("verify", f"{registry.host}/prod/model:v1", "--deep")
+    env.new_cache()
+    env.mops("pull", f"{registry.host}/prod/model:v1")
+    said = env.mops_json("push", source, "--to", f"{registry.host}/third/model:v1")
+    expect(said["blobs_sent"] == 0, said)
+
+
 run([anonymous, basic, token, token_of_an_identity, token_from_a_helper, tls, tls_by_certs_d,
      tls_by_a_folder_of_authorities, a_proxy_for_http, a_proxy_for_https, mirrors,
-     a_mirror_is_not_told_who_we_are])
+     a_mirror_is_not_told_who_we_are, a_push_takes_blobs_from_another_repository])
