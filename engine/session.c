@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "storage/azure.h"
 #include "storage/credentials.h"
+#include "storage/gcs.h"
 #include "storage/http.h"
 #include "storage/http_tls.h"
 #include "storage/registry_http.h"
@@ -167,6 +168,10 @@ static void stores_locked(struct session *s)
 		.times = set->times,
 		.anonymous = set->anonymous,
 	};
+	struct gcs_options gcs = {
+		.times = set->times,
+		.anonymous = set->anonymous,
+	};
 
 	s->has_stores = true;
 	s->stores.by_scheme[URI_FILE] = object_store_file_new(set->file_roots);
@@ -174,10 +179,11 @@ static void stores_locked(struct session *s)
 	 * it for a registry; there is no store over it then. */
 	if (http_locked(s, NULL) < 0 || metadata_locked(s, NULL) < 0)
 		return;
-	s3.client = azure.client = s->http;
-	s3.metadata = azure.metadata = s->metadata;
+	s3.client = azure.client = gcs.client = s->http;
+	s3.metadata = azure.metadata = gcs.metadata = s->metadata;
 	s->stores.by_scheme[URI_S3] = object_store_s3_new(&s3);
 	s->stores.by_scheme[URI_AZ] = object_store_azure_new(&azure);
+	s->stores.by_scheme[URI_GS] = object_store_gcs_new(&gcs);
 }
 
 const struct object_stores *session_stores(struct session *s)

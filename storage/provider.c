@@ -69,7 +69,9 @@ static enum attempt ask_once(struct http_client *client,
 	if (rq->form) {
 		feed_mem_init(&body, rq->form, strlen(rq->form));
 		hr.body = &body.feed;
-		hr.content_type = "application/x-www-form-urlencoded";
+		hr.content_type = rq->content_type
+					  ? rq->content_type
+					  : "application/x-www-form-urlencoded";
 	}
 	a = http_request(client, &hr, ret, NULL, NULL, &brief, errp);
 	if (a == ATTEMPT_DEADLINE && (!op || time_mono_ns() < op->deadline_ns))
@@ -131,6 +133,16 @@ int provider_ask(struct http_client *client, const struct provider_request *rq,
 	}
 }
 
+int provider_parse(const struct http_response *r, const char *name,
+		   struct json **ret, struct error **errp)
+{
+	if (json_parse(r->body ? r->body : "", r->body_len, &answer_limits, ret,
+		       NULL) < 0)
+		return error_set(errp, EPROTO, "%s: its answer is no JSON",
+				 name);
+	return 0;
+}
+
 int provider_ask_json(struct http_client *client,
 		      const struct provider_request *rq, struct json **ret,
 		      const struct op *op, struct error **errp)
@@ -140,13 +152,9 @@ int provider_ask_json(struct http_client *client,
 
 	if (r < 0)
 		return r;
-	r = json_parse(answer.body ? answer.body : "", answer.body_len,
-		       &answer_limits, ret, NULL);
+	r = provider_parse(&answer, rq->name, ret, errp);
 	provider_release(&answer);
-	if (r < 0)
-		return error_set(errp, EPROTO, "%s: its answer is no JSON",
-				 rq->name);
-	return 0;
+	return r;
 }
 
 static int64_t life_of(const struct json *v)

@@ -21,9 +21,9 @@ struct provider_request {
 	const char *url;
 	const char *const *headers; /* NULL-ended or NULL */
 	const char *authorization;
-	const char *form; /* a body to POST, application/x-www-form-urlencoded;
-			   NULL: none */
-	int64_t try_ms;   /* time limit of one try */
+	const char *form;         /* a body to POST; NULL: none */
+	const char *content_type; /* of it; NULL: a form */
+	int64_t try_ms;           /* time limit of one try */
 	unsigned tries;
 	bool wait_gone; /* 404 and 410 pass: ask again */
 };
@@ -38,6 +38,9 @@ int provider_ask(struct http_client *client, const struct provider_request *rq,
 int provider_ask_json(struct http_client *client,
 		      const struct provider_request *rq, struct json **ret,
 		      const struct op *op, struct error **errp);
+/* The JSON in an answer. */
+int provider_parse(const struct http_response *r, const char *name,
+		   struct json **ret, struct error **errp);
 void provider_release(struct http_response *r);
 static inline void json_wipe_freep(struct json **j)
 {

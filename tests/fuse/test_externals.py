@@ -198,5 +198,113 @@ def an_archived_blob(env):
             raise mopstest.Failed("a sound file suffers with the other")
 
 
+MIXED = """\
+bundle:
+  name: mixed
+  version: 1.0.0
+external_storage:
+  - pattern: "s3/**"
+    storage: "s3://bucket/data"
+  - pattern: "az/**"
+    storage: "az://mopstest/container/data"
+  - pattern: "gs/**"
+    storage: "gs://bucket/data"
+"""
+
+
+def read_all(path):
+    """The whole file, or the errno of what came instead."""
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        return errno.errorcode[e.errno]
+
+
+def expect_reads(at, top, **wrong):
+    """What each store's file gives: its bytes unless @wrong says an errno."""
+    for store in ("s3", "az", "gs", "reg"):
+        got = read_all(at / store / "f.bin")
+        want = wrong.get(store) or (top / store / "f.bin").read_bytes()
+        if got != want:
+            raise mopstest.Failed(f"{store} with {wrong}: {got if isinstance(got, str) else 'other bytes'}")
+
+
+def four_places_at_once(env):
+    """A file in a registry and one in each store; one after the other drifts,
+    is deleted, is forbidden: the others do not notice."""
+    _, s3 = stores.start_s3(env)
+    _, azure = stores.start_azure(env)
+    _, gcs = stores.start_gcs(env)
+    registry = mopstest.DockerRegistry(env)
+    top = env.fresh("src")
+    (top / ".mops-bundle.yaml").write_text(MIXED)
+    for store in ("s3", "az", "gs", "reg"):
+        mopstest.write_random(top / store / "f.bin", 2 * MIB + 77, store)
+    ref = f"{registry.host}/mixed:1"
+    env.mops("push", top, "--to", ref)
+    keys = {s: key_of(top / s / "f.bin") for s in ("s3", "az", "gs")}
+    drift = {"s3": lambda b: s3.put("bucket", keys["s3"], b),
+             "az": lambda b: azure.put("container", keys["az"], b),
+             "gs": lambda b: gcs.put(keys["gs"], b)}
+    delete = {"s3": lambda: s3.delete("bucket", keys["s3"]),
+              "az": lambda: azure.delete("container", keys["az"]),
+              "gs": lambda: gcs.delete(keys["gs"])}
+    forbid = {"s3": {"AWS_SECRET_ACCESS_KEY": "canary-wrong"},
+              "az": {"AZURE_STORAGE_CONNECTION_STRING": env.vars["AZURE_STORAGE_CONNECTION_STRING"].replace(
+                  "AccountKey=", "AccountKey=AAAA")},
+              "gs": {"GOOGLE_APPLICATION_CREDENTIALS": ""}}
+
+    def mount(**extra):
+        env.new_cache()
+        return env.mount(ref, env={"MOPS_IO_TIMEOUT": "5s", **extra})
+
+    with mount() as at:
+        expect_reads(at, top)
+    for store in ("s3", "az", "gs"):
+        body = (top / store / "f.bin").read_bytes()
+        with mount(**forbid[store]) as at:
+            expect_reads(at, top, **{store: "EACCES"})
+        drift[store](body[::-1])
+        with mount() as at:
+            expect_reads(at, top, **{store: "ESTALE"})
+        delete[store]()
+        with mount() as at:
+            expect_reads(at, top, **{store: "EIO"})
+        drift[store](body)
+    with mount() as at:
+        expect_reads(at, top)
+
+
+def replaced_under_an_open_file(env):
+    """The object changes while it is half read: what was read stands, the rest
+    is ESTALE, and no byte of the new object comes out."""
+    _, s3 = stores.start_s3(env)
+    _, azure = stores.start_azure(env)
+    _, gcs = stores.start_gcs(env)
+    top = env.fresh("src")
+    (top / ".mops-bundle.yaml").write_text(MIXED)
+    for store in ("s3", "az", "gs"):
+        mopstest.write_random(top / store / "f.bin", 64 * MIB, store)
+    env.mops("push", top)
+    with env.mount("mixed@1.0.0", env={"MOPS_CACHE_DIR": str(env.dir("cold")), "MOPS_LIMIT_RATE": "4MB"}) as at:
+        for store, replace in (("s3", lambda k, b: s3.put("bucket", k, b)),
+                               ("az", lambda k, b: azure.put("container", k, b)),
+                               ("gs", gcs.put)):
+            want = (top / store / "f.bin").read_bytes()
+            fd = os.open(at / store / "f.bin", os.O_RDONLY)
+            try:
+                if os.pread(fd, 4096, 0) != want[:4096]:
+                    raise mopstest.Failed("wrong bytes")
+                replace(key_of(top / store / "f.bin"), want[:60 * MIB] + want[:4 * MIB])
+                os.pread(fd, 4096, 62 * MIB)
+                raise mopstest.Failed(f"{store}: the end was read")
+            except OSError as e:
+                if e.errno != errno.ESTALE:
+                    raise mopstest.Failed(f"{store}: {e}") from e
+            finally:
+                os.close(fd)
+
+
 mopstest.run([push_mount_pull_and_verify, a_file_that_is_there_already, what_is_wrong_at_the_store,
-              an_upload_killed_and_gone_on_with, no_secret_shows, blobs_of_azure, an_archived_blob])
+              an_upload_killed_and_gone_on_with, no_secret_shows, blobs_of_azure, an_archived_blob,
+              four_places_at_once, replaced_under_an_open_file])

@@ -37,6 +37,13 @@ def b64(value):
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, address):
+        """Clients that leave early are no news."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, address)
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     args = None
@@ -137,7 +144,7 @@ def main():
     p.add_argument("--broken", action="store_true")
     Handler.args = p.parse_args()
     d = tempfile.mkdtemp(prefix="mops-identity-")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     for name, text in (("web-token", WEB_TOKEN), ("container-token", CONTAINER_TOKEN)):
