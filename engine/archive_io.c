@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <zstd.h>
 
 #include "base/alloc.h"
@@ -26,11 +27,26 @@ static bool is_zst(const char *file)
 	return n > 4 && !strcmp(file + n - 4, ".zst");
 }
 
+/* Found out now, and not when all is written and to be renamed. */
+static bool is_folder(const char *file)
+{
+	size_t n = strlen(file);
+	struct stat st;
+
+	return (n > 0 && file[n - 1] == '/') ||
+	       (stat(file, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
 int archive_out_open(const char *file, struct archive_out **ret,
 		     struct error **errp)
 {
-	struct archive_out *a = xcalloc(1, sizeof(*a));
+	struct archive_out *a;
 
+	if (is_folder(file))
+		return error_set(errp, EISDIR,
+				 "'%s' is a folder, not the name of an archive",
+				 file);
+	a = xcalloc(1, sizeof(*a));
 	a->file = xstrdup(file);
 	a->temp = xasprintf("%s.%08llx.tmp", file,
 			    (unsigned long long)random_below(1ull << 32));

@@ -150,13 +150,24 @@ static int unpack(const char *file, int dirfd, struct import_result *out,
 	return r;
 }
 
+/* "imp/" is "imp": what is made beside it is not to be made inside. */
+static char *without_slashes(const char *dest)
+{
+	size_t n = strlen(dest);
+
+	while (n > 1 && dest[n - 1] == '/')
+		n--;
+	return xstrndup(dest, n);
+}
+
 /* An empty folder beside @dest, renamed to @dest when all is there: renaming
  * replaces an empty directory and nothing else. */
 int import_archive(const char *file, const char *dest,
 		   struct import_result *ret, const struct op *op,
 		   struct error **errp)
 {
-	cleanup_free char *temp = xasprintf("%s.XXXXXX", dest);
+	cleanup_free char *to = without_slashes(dest);
+	cleanup_free char *temp = xasprintf("%s.XXXXXX", to);
 	struct import_result out = {0};
 	cleanup_fd int fd = -1;
 	int r;
@@ -168,7 +179,7 @@ int import_archive(const char *file, const char *dest,
 		   : unpack(file, fd, &out, op, errp);
 	if (r == 0 && fchmod(fd, 0755) < 0)
 		r = error_set_errno(errp, errno, "mode of '%s'", temp);
-	if (r == 0 && rename(temp, dest) < 0)
+	if (r == 0 && rename(temp, to) < 0)
 		r = errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR
 			    ? error_set_kind(errp, ERROR_CONFLICT, EEXIST,
 					     "'%s' is not an empty folder",

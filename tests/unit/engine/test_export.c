@@ -48,3 +48,29 @@ Test(export, a_file_that_is_not_what_its_tree_says_is_never_archived)
 		cr_expect(ne(int, access(file, F_OK), 0));
 	}
 }
+
+Test(export, a_trailing_slash_changes_nothing_for_import)
+{
+	cleanup_made_bundle struct made_bundle m;
+	cleanup_error struct error *err = NULL;
+	struct import_result res;
+
+	bundle_make(&m, NULL);
+	cleanup_free char *file = xasprintf("%s/role.tar", m.dir);
+	cleanup_free char *dest = xasprintf("%s/unpacked//", m.dir);
+	cleanup_free char *inside = xasprintf("%s/unpacked/README.md", m.dir);
+	cr_assert(eq(int, export(&m, file, NULL), 0));
+	cr_assert(eq(int, import_archive(file, dest, &res, NULL, &err), 0),
+		  "%s", err ? err->message : "");
+	cr_expect(eq(int, access(inside, F_OK), 0));
+}
+
+Test(export, does_not_write_into_a_folder_what_cannot_get_its_name)
+{
+	cleanup_made_bundle struct made_bundle m;
+
+	bundle_make(&m, NULL);
+	cleanup_free char *slash = xasprintf("%s/role.tar/", m.dir);
+	cr_expect(eq(int, export(&m, slash, NULL), -EISDIR));
+	cr_expect(eq(int, export(&m, m.dir, NULL), -EISDIR));
+}

@@ -574,3 +574,17 @@ Test(materialize, a_staging_folder_that_others_can_write_to_is_refused)
 	cr_assert(eq(int, chmod(p, 0700), 0));
 	cr_expect(eq(int, run(&s), 0));
 }
+
+Test(materialize, a_trailing_slash_changes_nothing)
+{
+	cleanup_scene struct scene s;
+	cleanup_free char *slashes = NULL;
+
+	scene_open(&s, NULL);
+	slashes = xasprintf("%s/deeper//", s.dest);
+	s.o.dest = slashes;
+	cr_assert(eq(int, run(&s), 0), "%s", s.err ? s.err->message : "");
+	free(s.dest);
+	s.dest = xstrdup(slashes);
+	all_right(&s);
+}
