@@ -276,6 +276,9 @@ int control_ask(unsigned major, unsigned minor, const char *what,
 	for (size_t i = 0; i < strv_len(folders); i++) {
 		cleanup_free char *path = socket_path(folders[i], major, minor);
 
+		/* In another user's folder anybody may answer. */
+		if (!folder_is_ours(folders[i]))
+			continue;
 		strbuf_reset(ret);
 		r = ask_at(path, what, ret);
 		if (r != -ENOENT)
