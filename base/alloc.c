@@ -104,3 +104,14 @@ void strv_append(char ***v, char *take_s)
 	(*v)[n] = take_s;
 	(*v)[n + 1] = NULL;
 }
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void strv_sort(char **v)
+{
+	if (v)
+		qsort(v, strv_len(v), sizeof(*v), compare);
+}

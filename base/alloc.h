@@ -70,6 +70,8 @@ void strv_free(char **v);
 size_t strv_len(char *const *v);
 /* Append @take_s (heap) to *@v, which may be NULL. */
 void strv_append(char ***v, char *take_s);
+/* By bytes; NULL is fine. */
+void strv_sort(char **v);
 static inline void strv_freep(char ***v)
 {
 	strv_free(*v);

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 
 #include "base/alloc.h"
-#include "base/time.h"
+#include "base/random.h"
 
 /* What one system call may be asked to move. */
 #define IO_STEP ((size_t)1 << 30)

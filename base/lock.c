@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/random.h"
 #include "base/time.h"
 
 _Static_assert(LOCK_RANKS <= 32, "held is one 32-bit word");

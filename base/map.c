@@ -11,7 +11,7 @@
 #include <xxhash.h>
 
 #include "base/alloc.h"
-#include "base/time.h"
+#include "base/random.h"
 
 struct map_slot {
 	void *key;

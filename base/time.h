@@ -22,7 +22,5 @@ int64_t time_deadline_ms(int64_t ms);
 void time_sleep_ms(int64_t ms);
 /* This boot's id as the kernel prints it (36 bytes and NUL); "" if unknown. */
 const char *time_boot_id(void);
-/* Uniform in [0, n): for jitter, not for secrets. */
-uint64_t random_below(uint64_t n);
 
 #endif

@@ -152,7 +152,8 @@ void content_close(struct content *ct)
  * Looking.
  */
 
-bool backing_has(const struct content *ct, const struct backing *b, uint32_t i)
+static bool backing_has(const struct content *ct, const struct backing *b,
+			uint32_t i)
 {
 	return backing_whole(b) || chunk_map_get(b->map_fd, ct->n, i) != 0;
 }

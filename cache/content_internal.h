@@ -128,8 +128,7 @@ int fault_error(const struct content *ct, struct error **errp);
 /* content.c: what a partial is known by, beside its digest. */
 struct digest content_key(uint64_t size, const struct digest *chunks,
 			  uint32_t n);
-/* Is chunk @i there, and is @buf that chunk? */
-bool backing_has(const struct content *ct, const struct backing *b, uint32_t i);
+/* Is @buf chunk @i? */
 bool chunk_is(const struct content *ct, uint32_t i, const void *buf, size_t n);
 /* heal.c: a chunk of the sealed blob is not what the list says. 0 try again;
  * -ENOENT the blob was damaged; -EBADMSG the bundle is at fault. */

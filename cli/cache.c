@@ -75,11 +75,6 @@ static int by_use(const void *a, const void *b)
 	return memcmp(x->manifest.b, y->manifest.b, DIGEST_SIZE);
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 struct time_text {
 	char str[32];
 };
@@ -146,9 +141,7 @@ static int read_listing(struct cache *c, struct listing *l, struct error **errp)
 	if (l->n)
 		qsort(l->v, l->n, sizeof(*l->v), by_use);
 	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].names)
-			qsort(l->v[i].names, strv_len(l->v[i].names),
-			      sizeof(char *), by_name);
+		strv_sort(l->v[i].names);
 	return 0;
 }
 

@@ -9,11 +9,6 @@
 #include "cli/run.h"
 #include "cli/verbs.h"
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void print_json(const char *registry, char *const *names)
 {
 	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
@@ -38,8 +33,7 @@ static char **below(char *const *repos, const char *prefix, size_t len)
 	for (; repos && *repos; repos++)
 		if (strncmp(*repos, prefix, len) == 0 && (*repos)[len])
 			strv_append(&names, xstrdup(*repos + len));
-	if (names)
-		qsort(names, strv_len(names), sizeof(*names), by_name);
+	strv_sort(names);
 	return names;
 }
 

@@ -6,11 +6,6 @@
 #include "cli/run.h"
 #include "cli/verbs.h"
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void print_json(const struct reference *ref, char *const *tags)
 {
 	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
@@ -49,7 +44,7 @@ int verb_tags(struct cli *cli, struct error **errp)
 		error_kind(errp, r, ERROR_NOT_FOUND);
 	if (r < 0)
 		return error_prefix(errp, r, "tags of '%s'", cli->args[0]);
-	qsort(tags, strv_len(tags), sizeof(*tags), by_name);
+	strv_sort(tags);
 	if (cli->json)
 		print_json(&ref, tags);
 	for (char **t = tags; !cli->json && t && *t; t++)

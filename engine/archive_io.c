@@ -7,7 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/io.h"
-#include "base/time.h"
+#include "base/random.h"
 
 #define WINDOW_LOG_MAX 27 /* 128 MiB: what a foreign frame may make us hold */
 

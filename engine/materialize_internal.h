@@ -58,7 +58,6 @@ struct mat {
 
 /* materialize_plan.c: fills entries, actions and the counts of out. */
 int mat_plan(struct mat *m, struct error **errp);
-void mat_plan_reset(struct mat *m);
 bool mat_writes(const struct mat_entry *e);
 
 /* The node and path of an entry; the path in the workdir, pointers' too. */

@@ -528,7 +528,7 @@ static int count(struct mat *m, struct error **errp)
 	return r;
 }
 
-void mat_plan_reset(struct mat *m)
+static void reset(struct mat *m)
 {
 	struct materialize_result *o = m->out;
 
@@ -541,7 +541,7 @@ int mat_plan(struct mat *m, struct error **errp)
 {
 	int r;
 
-	mat_plan_reset(m);
+	reset(m);
 	r = walk(m, errp);
 	if (r >= 0)
 		r = pool_for_each(m->pool, m->n, compare_one, m, errp);

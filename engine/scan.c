@@ -16,13 +16,6 @@ static int compare_entries(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
-static int compare_strings(const void *a, const void *b)
-{
-	const char *const *x = a, *const *y = b;
-
-	return strcmp(*x, *y);
-}
-
 void inv_entry_release(struct inv_entry *e)
 {
 	if (e->fs_path != e->path)
@@ -136,7 +129,7 @@ static void hand_over(struct walk *w, struct inventory *inv)
 	if (inv->n)
 		qsort(inv->entries, inv->n, sizeof(*inv->entries),
 		      compare_entries);
-	qsort(inv->unowned, inv->n_unowned, sizeof(char *), compare_strings);
+	strv_sort(inv->unowned);
 }
 
 static int open_workspace(const char *dir, struct error **errp)

@@ -29,7 +29,8 @@ static bool same_time(struct timespec a, struct timespec b)
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-bool scan_same_file(const struct stat *a, const struct stat *b)
+/* Nothing about the file that hashing depends on differs. */
+static bool same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
 	       a->st_mode == b->st_mode && a->st_size == b->st_size &&
@@ -90,10 +91,10 @@ static int hash_open_file(int fd, struct inv_entry *e, const struct stat *seen,
 	if (fstat(fd, &st) < 0)
 		return error_set_errno(errp, errno, "cannot stat '%s'",
 				       e->path);
-	if (!scan_same_file(&st, seen))
+	if (!same_file(&st, seen))
 		return scan_changed(errp, e->path);
 	r = hash_content(fd, e, &err);
-	if (fstat(fd, &st) == 0 && !scan_same_file(&st, seen))
+	if (fstat(fd, &st) == 0 && !same_file(&st, seen))
 		return scan_changed(errp, e->path);
 	error_prefix(&err, r, "'%s'", e->path);
 	return error_propagate(errp, &err, r);

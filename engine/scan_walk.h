@@ -37,8 +37,6 @@ int scan_hash(struct walk *w, struct error **errp);
 
 /* "'x' changed while it was being scanned": -ESTALE, ERROR_VALIDATION. */
 int scan_changed(struct error **errp, const char *path);
-/* Nothing about the file that hashing depends on differs. */
-bool scan_same_file(const struct stat *a, const struct stat *b);
 /* A descriptor, or -errno, as io_open_beneath(). */
 int scan_open(int rootfd, bool follow, const char *fs_path);
 

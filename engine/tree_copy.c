@@ -9,7 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/io.h"
-#include "base/time.h"
+#include "base/random.h"
 
 /* A file that leaves nothing behind, and that nobody finds by a name. */
 static int nameless(struct cache *c)

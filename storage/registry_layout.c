@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "base/map.h"
 
-int layout_read_folder(struct registry_layout *l, int *ret_dirfd,
+static int read_folder(struct registry_layout *l, int *ret_dirfd,
 		       struct layout_index *ret, struct error **errp)
 {
 	cleanup_error struct error *err = NULL;
@@ -32,8 +32,7 @@ int layout_look(struct registry *r, const char *repo, const char *tag,
 {
 	int rc = registry_check_names(repo, tag, errp);
 
-	return rc < 0 ? rc
-		      : layout_read_folder(layout_of(r), ret_dirfd, ret, errp);
+	return rc < 0 ? rc : read_folder(layout_of(r), ret_dirfd, ret, errp);
 }
 
 /* Tags. */
@@ -130,7 +129,7 @@ static int layout_list_repos(struct registry *r, char ***ret,
 	size_t i;
 	int rc;
 
-	rc = layout_read_folder(layout_of(r), &dirfd, &idx, errp);
+	rc = read_folder(layout_of(r), &dirfd, &idx, errp);
 	if (rc < 0)
 		return rc;
 	for (i = 0; i < idx.n; i++) {

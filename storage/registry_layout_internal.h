@@ -18,13 +18,9 @@ static inline struct registry_layout *layout_of(struct registry *r)
 	return (struct registry_layout *)r;
 }
 
-/* The index as it is now, with a descriptor of the folder: a missing folder
- * has an empty one and leaves *@ret_dirfd alone. */
-int layout_read_folder(struct registry_layout *l, int *ret_dirfd,
-		       struct layout_index *ret, struct error **errp);
-
-/* The same for an operation on @repo; @tag may be NULL. -EINVAL for names that
- * are none. */
+/* What an operation on @repo begins with: the index as it is now, and a
+ * descriptor of the folder. A missing folder has an empty index and leaves
+ * *@ret_dirfd alone. @tag may be NULL; -EINVAL for names that are none. */
 int layout_look(struct registry *r, const char *repo, const char *tag,
 		int *ret_dirfd, struct layout_index *ret, struct error **errp);
 

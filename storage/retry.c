@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/alloc.h"
+#include "base/random.h"
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS   10000

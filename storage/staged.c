@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/io.h"
+#include "base/random.h"
 
 #define PIECE ((size_t)1 << 20)
 #define TRIES 100

@@ -41,22 +41,3 @@ Test(time, boot_id_is_a_uuid_and_stays)
 		cr_assert(id[i] == '-' || isxdigit((unsigned char)id[i]));
 	cr_assert(eq(str, id, time_boot_id()));
 }
-
-Test(time, random_stays_below_and_reaches_all)
-{
-	unsigned seen[7] = {0};
-
-	cr_assert(eq(u64, random_below(0), 0));
-	cr_assert(eq(u64, random_below(1), 0));
-	for (int i = 0; i < 7000; i++) {
-		uint64_t v = random_below(7);
-
-		cr_assert(lt(u64, v, 7));
-		seen[v]++;
-	}
-	/* 1,000 expected, 29 the standard deviation. */
-	for (int i = 0; i < 7; i++)
-		cr_assert(seen[i] > 700 && seen[i] < 1300, "%d: %u", i,
-			  seen[i]);
-	cr_assert(ne(u64, random_below(UINT64_MAX), random_below(UINT64_MAX)));
-}

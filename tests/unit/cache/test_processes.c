@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "base/random.h"
 #include "fixture.h"
 
 static struct fixture f;

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/random.h"
 #include "fetching.h"
 #include "tests/lib/tap.h"
 #include "tests/lib/tmpdir.h"

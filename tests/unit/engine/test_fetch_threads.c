@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "base/thread.h"
 #include "fetching.h"
 #include "tests/lib/tap.h"
