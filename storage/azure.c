@@ -28,18 +28,6 @@ static int azure_stat(struct object_store *s, const struct pointer_uri *uri,
 	return 0;
 }
 
-static int azure_remove(struct object_store *s, const struct pointer_uri *uri,
-			const struct op *op, struct error **errp)
-{
-	const struct object_call c = {
-		.method = HTTP_DELETE,
-		.uri = uri,
-		.max_body = OBJECT_ANSWER_MAX,
-	};
-
-	return object_command(object_http_of(s), &c, op, errp);
-}
-
 static void azure_free(struct object_store *s)
 {
 	struct azure *az = azure_of(object_http_of(s));
@@ -54,7 +42,7 @@ static const struct object_store_ops ops = {
 	.stat = azure_stat,
 	.read = object_http_read,
 	.put = azure_put,
-	.remove = azure_remove,
+	.remove = object_http_remove,
 	.free = azure_free,
 };
 

@@ -12,11 +12,6 @@
 
 #define API_VERSION "2023-11-03"
 
-static const char *const methods[] = {
-	[HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD",   [HTTP_POST] = "POST",
-	[HTTP_PUT] = "PUT", [HTTP_PATCH] = "PATCH", [HTTP_DELETE] = "DELETE",
-};
-
 static const char *field(const struct sign_pair *headers, size_t n,
 			 const char *name)
 {
@@ -140,15 +135,6 @@ static void http_date(int64_t t, char ret[48])
 		 tm.tm_hour % 100, tm.tm_min % 100, tm.tm_sec % 100);
 }
 
-static void add_fields(struct object_wire *w, const struct object_pairs *p)
-{
-	for (size_t i = 0; i < p->n; i++)
-		if (strcmp(p->v[i].name, "content-type") != 0)
-			strv_append(&w->headers,
-				    xasprintf("%s: %s", p->v[i].name,
-					      p->v[i].value));
-}
-
 /* A token, for accounts whose key or signature we have not. */
 static int show_token(struct azure *az, struct object_wire *w,
 		      const struct op *op, struct error **errp)
@@ -183,20 +169,19 @@ int azure_compose(struct object_http *h, const struct object_call *c,
 	ret->user_host = ours && ours->has_endpoint;
 	ret->url.query =
 		c->n_query ? aws_encode_query(c->query, c->n_query) : NULL;
-	ret->time_s = time_wall_s() +
-		      __atomic_load_n(&h->clock_offset_s, __ATOMIC_RELAXED);
+	ret->time_s = object_clock(h);
 	http_date(ret->time_s, date);
 	object_pair(&headers, "content-type", c->content_type);
 	for (size_t i = 0; i < c->n_headers; i++)
 		object_pair(&headers, c->headers[i].name, c->headers[i].value);
 	object_pair(&headers, "x-ms-date", date);
 	object_pair(&headers, "x-ms-version", API_VERSION);
-	add_fields(ret, &headers);
+	object_wire_fields(ret, &headers);
 	if (!az->keeper)
 		return 0; /* anonymous */
 	if (ours && ours->key) {
 		ret->authorization =
-			azure_shared_key(ours, methods[c->method],
+			azure_shared_key(ours, object_method(c->method),
 					 ret->url.path, c->query, c->n_query,
 					 headers.v, headers.n,
 					 c->body ? c->body->size : 0);

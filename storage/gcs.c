@@ -18,8 +18,8 @@ static const struct json_limits object_limits = {
 	.max_values = 1000,
 };
 
-static int configure_locked(struct gcs *g, struct error **errp)
-	REQUIRES(&g->lock)
+int gcs_endpoint(struct http_url *ret, bool *ret_is_emulator,
+		 struct error **errp)
 {
 	const char *said = provider_env("STORAGE_EMULATOR_HOST");
 	cleanup_free char *url = NULL;
@@ -27,16 +27,26 @@ static int configure_locked(struct gcs *g, struct error **errp)
 	if (said)
 		url = xasprintf("%s%s", strstr(said, "://") ? "" : "http://",
 				said);
-	if (http_url_parse(url ? url : HOST, &g->endpoint, NULL) < 0 ||
-	    strcmp(g->endpoint.path, "/") != 0 || g->endpoint.query) {
-		http_url_release(&g->endpoint);
-		return error_set(errp, EINVAL,
-				 "STORAGE_EMULATOR_HOST is not of the form "
-				 "[http[s]://]host[:port]");
+	*ret_is_emulator = said != NULL;
+	if (http_url_parse(url ? url : HOST, ret, NULL) == 0) {
+		if (strcmp(ret->path, "/") == 0 && !ret->query)
+			return 0;
+		http_url_release(ret);
 	}
-	g->is_emulator = said != NULL;
+	return error_set(errp, EINVAL,
+			 "STORAGE_EMULATOR_HOST is not of the form "
+			 "[http[s]://]host[:port]");
+}
+
+static int configure_locked(struct gcs *g, struct error **errp)
+	REQUIRES(&g->lock)
+{
+	int r = gcs_endpoint(&g->endpoint, &g->is_emulator, errp);
+
+	if (r < 0)
+		return r;
 	/* An emulator does not get what the machine is to Google. */
-	g->has_tokens = !said ||
+	g->has_tokens = !g->is_emulator ||
 			provider_env("GOOGLE_APPLICATION_CREDENTIALS") ||
 			provider_env("GCE_METADATA_HOST");
 	g->configured = true;
@@ -140,7 +150,7 @@ static void take_generation(const char *s, char ret[128])
 		snprintf(ret, 128, "%s", s);
 }
 
-static void gcs_validator(const struct http_response *r, char ret[128])
+void gcs_validator(const struct http_response *r, char ret[128])
 {
 	take_generation(http_response_header(r, "x-goog-generation"), ret);
 }
@@ -195,18 +205,6 @@ static int gcs_stat(struct object_store *s, const struct pointer_uri *uri,
 	return 0;
 }
 
-static int gcs_remove(struct object_store *s, const struct pointer_uri *uri,
-		      const struct op *op, struct error **errp)
-{
-	const struct object_call c = {
-		.method = HTTP_DELETE,
-		.uri = uri,
-		.max_body = OBJECT_ANSWER_MAX,
-	};
-
-	return object_command(object_http_of(s), &c, op, errp);
-}
-
 static void gcs_free(struct object_store *s)
 {
 	struct gcs *g = gcs_of(object_http_of(s));
@@ -221,7 +219,7 @@ static const struct object_store_ops ops = {
 	.stat = gcs_stat,
 	.read = object_http_read,
 	.put = gcs_put,
-	.remove = gcs_remove,
+	.remove = object_http_remove,
 	.free = gcs_free,
 };
 
@@ -243,8 +241,12 @@ static const struct object_dialect dialect = {
 
 struct object_store *object_store_gcs_new(const struct gcs_options *o)
 {
-	struct gcs *g = xcalloc(1, sizeof(*g));
+	struct object_store *hmac = gcs_hmac_new(o);
+	struct gcs *g;
 
+	if (hmac)
+		return hmac;
+	g = xcalloc(1, sizeof(*g));
 	g->http.store.ops = &ops;
 	g->http.dialect = &dialect;
 	g->http.client = o->client;

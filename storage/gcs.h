@@ -5,7 +5,8 @@
  *   endpoint   STORAGE_EMULATOR_HOST, else storage.googleapis.com
  *   tokens     application default credentials (storage/google_identity.c);
  *              with an emulator only what a variable names
- * Keys for Google's XML interface are S3 keys: give s3:// that endpoint.
+ *   HMAC key   GS_ACCESS_KEY_ID and GS_SECRET_ACCESS_KEY: then all goes by the
+ *              XML interface, signed with it
  */
 #ifndef STORAGE_GCS_H
 #define STORAGE_GCS_H

@@ -49,6 +49,14 @@ static inline struct gcs *gcs_of(struct object_http *h)
 	return (struct gcs *)h;
 }
 
+/* gcs.c */
+int gcs_endpoint(struct http_url *ret, bool *ret_is_emulator,
+		 struct error **errp);
+void gcs_validator(const struct http_response *r, char ret[128]);
+
+/* gcs_hmac.c: the store for holders of an HMAC key; NULL without one. */
+struct object_store *gcs_hmac_new(const struct gcs_options *o);
+
 /* struct object_call.kind */
 #define GCS_UPLOAD  "upload"
 #define GCS_SESSION "session"

@@ -122,3 +122,15 @@ int object_command(struct object_http *h, const struct object_call *c,
 		http_response_release(&answer);
 	return r;
 }
+
+int object_http_remove(struct object_store *s, const struct pointer_uri *uri,
+		       const struct op *op, struct error **errp)
+{
+	const struct object_call c = {
+		.method = HTTP_DELETE,
+		.uri = uri,
+		.max_body = OBJECT_ANSWER_MAX,
+	};
+
+	return object_command(object_http_of(s), &c, op, errp);
+}

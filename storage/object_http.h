@@ -114,6 +114,10 @@ bool object_cure_clock(struct object_http *h, const struct object_wire *w,
 int object_command(struct object_http *h, const struct object_call *c,
 		   const struct op *op, struct error **errp);
 
+/* The remove() of a table: DELETE, for stores that say when there is nothing. */
+int object_http_remove(struct object_store *s, const struct pointer_uri *uri,
+		       const struct op *op, struct error **errp);
+
 /* object_http_read.c: the read() of the table. */
 int object_http_read(struct object_store *s, const struct pointer_uri *uri,
 		     const char *validator, uint64_t off, uint64_t len,
@@ -183,6 +187,23 @@ static inline void object_pair(struct object_pairs *p, const char *name,
 	if (value && p->n < OBJECT_PAIRS_MAX)
 		p->v[p->n++] = (struct sign_pair){name, value};
 }
+
+/* object_http_wire.c */
+
+const char *object_method(enum http_method m);
+/* "host" or "host:port", as libcurl sends it; heap. */
+char *object_host_field(const struct http_url *u);
+/* All but host and content-type, which others write. */
+void object_wire_fields(struct object_wire *w, const struct object_pairs *p);
+/* What is signed for the body; @nothing is the digest of none. */
+const char *object_payload(const struct object_call *c,
+			   const struct digest_hex *nothing);
+/* The value of Authorization in the AWS4 family; @path raw, heap. */
+char *object_sign(const struct object_call *c, const char *path,
+		  const struct object_pairs *headers, const char *payload,
+		  const struct sign_scope *scope);
+/* Seconds since 1970 by the store's clock, as far as it is known. */
+int64_t object_clock(const struct object_http *h);
 
 /* object_http_words.c: what a store's own error documents say. */
 struct object_said {

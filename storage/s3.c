@@ -62,15 +62,10 @@ static int s3_stat(struct object_store *s, const struct pointer_uri *uri,
 static int s3_remove(struct object_store *s, const struct pointer_uri *uri,
 		     const struct op *op, struct error **errp)
 {
-	const struct object_call c = {
-		.method = HTTP_DELETE,
-		.uri = uri,
-		.max_body = OBJECT_ANSWER_MAX,
-	};
 	struct object_info info;
 	int r = s3_stat(s, uri, &info, op, errp);
 
-	return r < 0 ? r : object_command(object_http_of(s), &c, op, errp);
+	return r < 0 ? r : object_http_remove(s, uri, op, errp);
 }
 
 static void s3_free(struct object_store *store)

@@ -48,8 +48,6 @@ char *s3_address(struct s3 *s, const char *bucket, const char *key,
 int s3_compose(struct object_http *h, const struct object_call *c,
 	       struct object_wire *ret, const struct op *op,
 	       struct error **errp);
-/* "host" or "host:port", as libcurl sends it; heap. */
-char *s3_host_field(const struct http_url *u);
 
 /* s3_refused.c */
 enum attempt s3_refused(struct object_http *h, const struct object_call *c,

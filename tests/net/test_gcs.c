@@ -236,6 +236,20 @@ int main(void)
 	uploads_of_all_sizes(&c, &st);
 	close_stack(&st);
 	ways_to_get_a_token(&c, &s);
+
+	clean_environment();
+	setenv("GS_ACCESS_KEY_ID", "GOOGTEST", 1);
+	setenv("GS_SECRET_ACCESS_KEY", "canary-hmac-secret", 1);
+	open_stack(&st);
+	c.label = "gcs, hmac";
+	conformance_object_store(&c, st.store, "gs://bucket");
+	takes_odd_keys(&c, &st);
+	uploads_of_all_sizes(&c, &st);
+	close_stack(&st);
+	setenv("GS_SECRET_ACCESS_KEY", "canary-wrong", 1);
+	one_stat(&c, "is refused with a wrong secret", -EACCES);
+	unsetenv("GS_ACCESS_KEY_ID");
+	unsetenv("GS_SECRET_ACCESS_KEY");
 	server_stop(&s);
 
 	if (!server_start(&bad, flaky))

@@ -7,9 +7,12 @@ Prints "ready port=PORT dir=FOLDER bucket=NAME"; the folder has credentials
 files: service.json, user.json, external.json, external-url.json,
 impersonated.json, wrong-key.json. Ends when its standard input does.
 
+HMAC keys (GOOGTEST, canary-hmac-secret) are served at /bucket/KEY.
+
 What it holds clients to: a bearer token that it gave out and that has not
 ended (or 401), generations and ifGenerationMatch (412), ranges (206, 416),
-names with encoded slashes, the signature of a service account's assertion.
+names with encoded slashes, the signature of a service account's assertion, GOOG4
+signatures.
 --flaky takes only half of every first piece of an upload and then breaks the
 connection. What it does not play: access control by object, checksums of
 uploads, listing, storage classes, retention.
@@ -20,6 +23,7 @@ objects behind the client's back.
 import argparse
 import base64
 import hashlib
+import hmac
 import http.server
 import json
 import os
@@ -32,6 +36,7 @@ import time
 import urllib.parse
 
 EMAIL, SCOPE = "svc@project.example", "https://www.googleapis.com/auth/devstorage.read_write"
+HMAC_ID, HMAC_SECRET = "GOOGTEST", "canary-hmac-secret"
 REFRESH, SUBJECT = "canary-refresh-token", "canary-subject-token"
 lock = threading.Lock()
 objects, sessions, tokens, counts = {}, {}, {}, {}
@@ -73,6 +78,25 @@ def assertion_is_good(text, audience):
     return (got == want and json.loads(unb64(head)) == {"alg": "RS256", "typ": "JWT", "kid": "key-1"} and
             c["iss"] == EMAIL and c["aud"] == audience and c["scope"] == SCOPE and
             c["iat"] <= now < c["exp"] <= c["iat"] + 3600)
+
+
+def goog4(command, path, headers, payload):
+    """The Authorization that a holder of the HMAC key sends."""
+    def mac(key, text):
+        return hmac.new(key, text.encode(), hashlib.sha256).digest()
+    got = headers.get("Authorization", "")
+    words = dict(w.split("=", 1) for w in got.removeprefix("GOOG4-HMAC-SHA256 ").split(",") if "=" in w)
+    names, scope = words.get("SignedHeaders", "").split(";"), words.get("Credential", "").partition("/")[2]
+    canonical = "\n".join([command, path, "", "".join(f"{n}:{headers.get(n, '')}\n" for n in names), ";".join(names),
+                           payload])
+    text = f"GOOG4-HMAC-SHA256\n{headers.get('x-goog-date')}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = b"GOOG4" + HMAC_SECRET.encode()
+    for step in scope.split("/"):
+        key = mac(key, step)
+    sig = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    must = {"host", "x-goog-date", "x-goog-content-sha256"}
+    return words.get("Signature") == sig and words["Credential"].startswith(HMAC_ID + "/") and must <= set(names) and \
+        scope.endswith("/storage/goog4_request")
 
 
 class Broken(Exception):
@@ -213,6 +237,36 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.refuse(412, "conditionNotMet")
         return self.answer(200, self.meta(self.store(s["name"], s["body"], s["metadata"])))
 
+    # The XML interface.
+
+    def xml_error(self, status, code):
+        self.answer(status, f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode())
+
+    def xml(self, path, n):
+        body = self.rfile.read(n)
+        payload = self.headers.get("x-goog-content-sha256", "")
+        if not goog4(self.command, path, self.headers, payload):
+            return self.xml_error(403, "SignatureDoesNotMatch")
+        if payload not in ("UNSIGNED-PAYLOAD", hashlib.sha256(body).hexdigest()):
+            return self.xml_error(400, "BadDigest")
+        key = urllib.parse.unquote(path.removeprefix("/bucket/"))
+        o, want = objects.get(key), self.headers.get("x-goog-if-generation-match")
+        if self.command != "PUT" and not o:
+            return self.xml_error(404, "NoSuchKey")
+        if want is not None and int(want) != (o["generation"] if o else 0):
+            return self.xml_error(412, "PreconditionFailed")
+        if self.command == "PUT":
+            self.store(key, body, {"sha256": self.headers.get("x-goog-meta-sha256")})
+        elif self.command == "DELETE":
+            objects.pop(key, None)
+            return self.answer(204)
+        elif self.command == "HEAD":
+            return self.answer(200, o["body"], [("x-goog-generation", str(o["generation"])),
+                                                ("x-goog-meta-sha256", o["metadata"]["sha256"])])
+        else:
+            return self.media(o)
+        return self.answer(200)
+
     def raw(self, key, n):
         if self.command == "PUT":
             self.store(key, self.rfile.read(n), {})
@@ -238,6 +292,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, "".join(f"{k} {v}\n" for k, v in counts.items()).encode())
         if path.startswith("/raw/"):
             return self.raw(urllib.parse.unquote(path[5:]), n)
+        if path.startswith("/bucket/"):
+            return self.xml(path, n)
         if post and path == "/token":
             return self.token_service(dict(urllib.parse.parse_qsl(self.rfile.read(n).decode())))
         if post and path == "/impersonate":
