@@ -88,6 +88,8 @@ void random_name(char *ret);
 /* Space for @size bytes of @fd, whose size stays. -ENOSPC, -EDQUOT; where that
  * cannot be reserved it shows at the write. */
 int reserve_space(int fd, uint64_t size);
+/* "cannot make room for WHAT"; for a full disk with what to do about it. */
+int no_room(struct error **errp, int r, const char *what);
 
 /*
  * Reading a file once, chunk by chunk. each() (may be NULL) sees every chunk;

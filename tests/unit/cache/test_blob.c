@@ -320,10 +320,12 @@ Test(blob, that_does_not_fit_leaves_nothing)
 
 Test(blob, of_a_size_beyond_the_disk_is_refused_before_a_byte_is_fetched)
 {
+	cleanup_error struct error *err = NULL;
 	struct draft *s = NULL;
 
 	cr_expect(
-		eq(int, draft_new(f.c, UINT64_C(1) << 62, &s, NULL), -ENOSPC));
+		eq(int, draft_new(f.c, UINT64_C(1) << 62, &s, &err), -ENOSPC));
+	cr_expect(err->hint && strstr(err->hint, "mops cache gc"));
 	cr_expect(eq(ptr, s, NULL));
 	cr_expect(eq(u32, count_files(&f, "tmp"), 0));
 }
