@@ -47,7 +47,8 @@ int draft_new(struct cache *c, uint64_t size, struct draft **ret,
 	if (r == 0) /* a full disk shows now, not after the download */
 		r = reserve_space(s->fd, size);
 	if (r < 0)
-		return no_room(errp, r, c->path);
+		return error_set_errno(errp, -r, "cannot make room in '%s'",
+				       c->path);
 	*ret = steal_ptr(&s);
 	return 0;
 }

@@ -95,10 +95,10 @@ struct transfer {
 	bool sent;         /* the whole body was handed to libcurl */
 	bool head_done;    /* the final status and its fields are there */
 	bool done;
-	CURLcode result;     /* once done, like: */
-	long os_errno;       /* of a failed connection */
-	long proxy_status;   /* that a proxy answered to CONNECT, or 0 */
-	bool reused;         /* a connection that served another request before */
+	CURLcode result;   /* once done, like: */
+	long os_errno;     /* of a failed connection */
+	long proxy_status; /* that a proxy answered to CONNECT, or 0 */
+	bool reused;       /* a connection that served another request before */
 	const char *refused; /* why we broke off, or NULL */
 	enum attempt refused_as;
 	char *message; /* libcurl's, or NULL */

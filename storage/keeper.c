@@ -81,8 +81,7 @@ static bool same_secret(const struct secret *a, const struct secret *b)
 
 static bool is_good(const struct secret *s)
 {
-	return s->ends_s == SECRET_NEVER_ENDS ||
-	       time_wall_s() < s->ends_s;
+	return s->ends_s == SECRET_NEVER_ENDS || time_wall_s() < s->ends_s;
 }
 
 /* When 80 % of the life of @s are over, counted from now. */
