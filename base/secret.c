@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 void wipe_free(void *p, size_t n)
 {
@@ -21,4 +22,12 @@ void strbuf_wipe(struct strbuf *sb)
 	if (sb->buf)
 		explicit_bzero(sb->buf, sb->cap);
 	strbuf_release(sb);
+}
+
+void secrets_stay_out_of_cores(void)
+{
+	const struct rlimit none = {0, 0};
+
+	/* Lowering a limit is always allowed. */
+	(void)setrlimit(RLIMIT_CORE, &none);
 }

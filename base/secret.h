@@ -14,6 +14,10 @@ void wipe_free(void *p, size_t n);
 void wipe_str(char **s);
 #define cleanup_secret __attribute__((cleanup(wipe_str)))
 
+/* No core file of this process, or of those it starts, holds a secret: there
+ * is none from here on. */
+void secrets_stay_out_of_cores(void);
+
 /* A strbuf whose bytes are overwritten when it is released. Make room for all
  * of it before the first secret goes in: growing leaves copies behind. */
 void strbuf_wipe(struct strbuf *sb);

@@ -241,8 +241,7 @@ int backing_get_or_make(struct content *ct, struct backing **ret,
 	if (opened)
 		keep_open(ct);
 	if (r < 0)
-		return error_set_errno(errp, -r, "cannot make room for '%s'",
-				       digest_to_hex(&ct->digest).str);
+		return no_room(errp, r, digest_to_hex(&ct->digest).str);
 	atomic_store_explicit(&ct->used, true, memory_order_relaxed);
 	return 0;
 }

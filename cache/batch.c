@@ -137,6 +137,7 @@ static void entries_done(struct cache *c, struct batch *ba)
 		if (!e->b)
 			continue;
 		unlinkat(c->room[ROOM_PARTIAL], e->part.str, 0);
+		statindex_settle(e->b->fd);
 		blob_record(c, e->b->fd, &e->digest);
 		atomic_store(&e->b->done, true);
 		backing_unref(e->b);

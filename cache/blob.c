@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/time.h"
 
 int blob_open_raw(struct cache *c, const struct digest *d, uint64_t size,
 		  struct stat *ret_st)
@@ -48,6 +49,7 @@ int blob_open_named(struct cache *c, const struct digest *d, uint64_t size,
 int blob_rehash(struct cache *c, const struct digest *d, int fd, uint64_t size)
 {
 	struct shard_name name = shard_name(d);
+	int64_t at_ns = time_wall_ns();
 	struct stat before, after;
 	struct digest got;
 	int r;
@@ -63,7 +65,7 @@ int blob_rehash(struct cache *c, const struct digest *d, int fd, uint64_t size)
 		return -ENOENT;
 	}
 	if (fstat(fd, &after) == 0 && stat_same(&before, &after))
-		statindex_put(c, d, &after);
+		statindex_put(c, d, &after, at_ns);
 	return 0;
 }
 
@@ -228,7 +230,7 @@ void blob_record(struct cache *c, int fd, const struct digest *d)
 
 	if (names_file(c->room[ROOM_BLOBS], final.str, fd) &&
 	    fstat(fd, &st) == 0)
-		statindex_put(c, d, &st);
+		statindex_put(c, d, &st, time_wall_ns());
 }
 
 int blob_flush(int fd)

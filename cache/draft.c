@@ -47,8 +47,7 @@ int draft_new(struct cache *c, uint64_t size, struct draft **ret,
 	if (r == 0) /* a full disk shows now, not after the download */
 		r = reserve_space(s->fd, size);
 	if (r < 0)
-		return error_set_errno(errp, -r, "cannot make room in '%s'",
-				       c->path);
+		return no_room(errp, r, c->path);
 	*ret = steal_ptr(&s);
 	return 0;
 }

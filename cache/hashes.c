@@ -209,8 +209,8 @@ bool hashes_get(struct hashes *h, const char *path, const struct stat *st,
 /* Could it have changed after it was hashed, within the same clock tick? */
 static bool is_racy(const struct stat *st, int64_t hashed_at_wall_ns)
 {
-	return hashed_at_wall_ns - timespec_ns(&st->st_mtim) < RACY_NS ||
-	       hashed_at_wall_ns - timespec_ns(&st->st_ctim) < RACY_NS;
+	return time_is_racy(&st->st_mtim, hashed_at_wall_ns, RACY_NS) ||
+	       time_is_racy(&st->st_ctim, hashed_at_wall_ns, RACY_NS);
 }
 
 void hashes_put(struct hashes *h, const char *path, const struct stat *st,

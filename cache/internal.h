@@ -88,6 +88,8 @@ void random_name(char *ret);
 /* Space for @size bytes of @fd, whose size stays. -ENOSPC, -EDQUOT; where that
  * cannot be reserved it shows at the write. */
 int reserve_space(int fd, uint64_t size);
+/* "cannot make room for WHAT"; for a full disk with what to do about it. */
+int no_room(struct error **errp, int r, const char *what);
 
 /*
  * Reading a file once, chunk by chunk. each() (may be NULL) sees every chunk;
@@ -187,8 +189,17 @@ struct stat_record stat_record(const struct stat *st);
 
 bool statindex_matches(struct cache *c, const struct digest *d,
 		       const struct stat *st);
+/* @at_ns: the wall clock when the bytes began to be hashed, or later, when
+ * nobody else could write to them. A record that was made within a tick of the
+ * last change is not believed: another change may look the same. */
 void statindex_put(struct cache *c, const struct digest *d,
-		   const struct stat *st);
+		   const struct stat *st, int64_t at_ns);
+/* Wait for that tick, so that a record made from now on counts. At most 20 ms;
+ * not on file systems that need longer. */
+void statindex_settle(int fd);
+/* May a file with time @t have changed after @at_ns and still have it, when it
+ * takes up to @tick_ns until the time moves? */
+bool time_is_racy(const struct timespec *t, int64_t at_ns, int64_t tick_ns);
 /* Note a use of the blob, for gc; cheap, errors are ignored. */
 void statindex_touch(struct cache *c, const struct digest *d);
 void statindex_forget(struct cache *c, const struct digest *d);
@@ -198,7 +209,7 @@ bool stat_same(const struct stat *a, const struct stat *b);
 bool stat_same_but_links(const struct stat *a, const struct stat *b);
 #define STATINDEX_RECORD 104
 bool statindex_parse(const void *buf, size_t n, const struct digest *d,
-		     struct stat *ret);
+		     struct stat *ret, int64_t *ret_at_ns);
 
 /*
  * quarantine.c: move what is damaged out of the way. @fd ≥ 0: only if the name

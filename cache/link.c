@@ -190,7 +190,8 @@ static int hardlink_out(struct cache *c, const struct link_request *rq,
 		statindex_forget(c, rq->digest);
 		return target_remove(t, -EOPNOTSUPP);
 	}
-	statindex_put(c, rq->digest, &after);
+	/* Only the link count moved: what counted a moment ago counts. */
+	statindex_put(c, rq->digest, &after, time_wall_ns());
 	return 0;
 }
 
@@ -218,6 +219,7 @@ static int copy_bytes(struct cache *c, const struct link_request *rq, int blob,
 {
 	struct shard_name name = shard_name(rq->digest);
 	struct copy cp = {.out = out};
+	int64_t at_ns = time_wall_ns();
 	struct stat before, after;
 	struct digest got;
 	int r;
@@ -240,7 +242,7 @@ static int copy_bytes(struct cache *c, const struct link_request *rq, int blob,
 	/* It was hashed on the way: worth remembering. */
 	if (fstat(blob, &after) == 0 && stat_same(&before, &after) &&
 	    !statindex_matches(c, rq->digest, &after))
-		statindex_put(c, rq->digest, &after);
+		statindex_put(c, rq->digest, &after, at_ns);
 	return fchmod(out, rq->mode) < 0 ? -errno : 0;
 }
 

@@ -85,3 +85,13 @@ int hash_file(int fd, uint64_t size, hash_each_fn *each, void *ctx,
 	*ret = hasher_final(h);
 	return 0;
 }
+
+int no_room(struct error **errp, int r, const char *what)
+{
+	error_set_errno(errp, -r, "cannot make room for '%s'", what);
+	if (r != -ENOSPC && r != -EDQUOT)
+		return r;
+	return error_hint(errp, r,
+			  "'mops cache gc --max-size SIZE' removes what was "
+			  "used longest ago");
+}

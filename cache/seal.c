@@ -82,6 +82,7 @@ static int publish(struct content *ct, struct backing *b, struct error **errp)
 		backing_forget(ct, b);
 		return seal_error(ct, r, errp);
 	}
+	statindex_settle(b->fd);
 	r = blob_publish(ct->c, b->fd, ROOM_PARTIAL, part.str, &ct->digest,
 			 &err);
 	if (r == -ENOENT || r == -ESTALE) {

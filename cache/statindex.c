@@ -17,12 +17,17 @@
 
 /* How exactly the last use of a blob is known. */
 #define TOUCH_S 3600
+/* How long a file's time may stay the same while it changes: a tick of the
+ * kernel's clock, or, where times are whole seconds, what those file systems
+ * do. */
+#define TICK_NS        (20 * NS_PER_MS)
+#define COARSE_TICK_NS (2 * NS_PER_S)
 
 struct record {
 	char magic[8];
 	uint8_t digest[DIGEST_SIZE];
 	struct stat_record stat;
-	uint64_t zero;
+	uint64_t at_ns;    /* wall clock when the hashing began */
 	uint64_t checksum; /* XXH3 of all before */
 };
 _Static_assert(sizeof(struct record) == STATINDEX_RECORD, "no padding");
@@ -48,17 +53,18 @@ struct stat_record stat_record(const struct stat *st)
 }
 
 static void record_fill(struct record *r, const struct digest *d,
-			const struct stat *st)
+			const struct stat *st, int64_t at_ns)
 {
 	memset(r, 0, sizeof(*r));
 	memcpy(r->magic, record_magic, sizeof(r->magic));
 	memcpy(r->digest, d->b, DIGEST_SIZE);
 	r->stat = stat_record(st);
+	r->at_ns = htole64((uint64_t)at_ns);
 	r->checksum = record_checksum(r);
 }
 
 bool statindex_parse(const void *buf, size_t n, const struct digest *d,
-		     struct stat *ret)
+		     struct stat *ret, int64_t *ret_at_ns)
 {
 	struct record r;
 
@@ -69,6 +75,7 @@ bool statindex_parse(const void *buf, size_t n, const struct digest *d,
 	    memcmp(r.digest, d->b, DIGEST_SIZE) != 0 ||
 	    r.checksum != record_checksum(&r))
 		return false;
+	*ret_at_ns = (int64_t)le64toh(r.at_ns);
 	memset(ret, 0, sizeof(*ret));
 	ret->st_dev = (dev_t)le64toh(r.stat.dev);
 	ret->st_ino = (ino_t)le64toh(r.stat.ino);
@@ -97,7 +104,7 @@ bool stat_same(const struct stat *a, const struct stat *b)
 }
 
 static bool statindex_get(struct cache *c, const struct digest *d,
-			  struct stat *ret)
+			  struct stat *ret, int64_t *ret_at_ns)
 {
 	struct shard_name name = shard_name(d);
 	unsigned char buf[STATINDEX_RECORD + 1];
@@ -111,25 +118,57 @@ static bool statindex_get(struct cache *c, const struct digest *d,
 	/* A second look: the first may meet another process's write. */
 	for (int i = 0; i < 2; i++) {
 		n = io_pread_full(fd, buf, sizeof(buf), 0);
-		if (n >= 0 && statindex_parse(buf, (size_t)n, d, ret))
+		if (n >= 0 &&
+		    statindex_parse(buf, (size_t)n, d, ret, ret_at_ns))
 			return true;
 	}
 	return false;
+}
+
+bool time_is_racy(const struct timespec *t, int64_t at_ns, int64_t tick_ns)
+{
+	int64_t ns;
+
+	/* Seconds come from files, too. */
+	if (__builtin_mul_overflow(t->tv_sec, NS_PER_S, &ns) ||
+	    __builtin_add_overflow(ns, t->tv_nsec, &ns) ||
+	    __builtin_add_overflow(ns, tick_ns, &ns))
+		return true;
+	return at_ns < ns;
+}
+
+static int64_t tick_of(const struct timespec *t)
+{
+	return t->tv_nsec ? TICK_NS : COARSE_TICK_NS;
+}
+
+void statindex_settle(int fd)
+{
+	struct stat st;
+	int64_t left;
+
+	if (fstat(fd, &st) < 0 || tick_of(&st.st_mtim) != TICK_NS)
+		return;
+	left = timespec_ns(&st.st_mtim) + TICK_NS - time_wall_ns();
+	if (left > 0 && left <= TICK_NS)
+		time_sleep_ms(left / NS_PER_MS + 1);
 }
 
 bool statindex_matches(struct cache *c, const struct digest *d,
 		       const struct stat *st)
 {
 	struct stat then;
+	int64_t at_ns;
 
 	/* A file of another user can change at any time. */
 	if (st->st_uid != geteuid() && st->st_uid != 0)
 		return false;
-	return statindex_get(c, d, &then) && stat_same(&then, st);
+	return statindex_get(c, d, &then, &at_ns) && stat_same(&then, st) &&
+	       !time_is_racy(&st->st_mtim, at_ns, tick_of(&st->st_mtim));
 }
 
 void statindex_put(struct cache *c, const struct digest *d,
-		   const struct stat *st)
+		   const struct stat *st, int64_t at_ns)
 {
 	struct shard_name name = shard_name(d);
 	int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
@@ -143,7 +182,7 @@ void statindex_put(struct cache *c, const struct digest *d,
 	}
 	if (fd < 0)
 		return;
-	record_fill(&rec, d, st);
+	record_fill(&rec, d, st, at_ns);
 	if (io_pwrite_full(fd, &rec, sizeof(rec), 0) < 0 ||
 	    ftruncate(fd, sizeof(rec)) < 0)
 		unlinkat(c->room[ROOM_INDEX], name.str, 0);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/time.h"
 #include "cache/content_internal.h"
 
 /* Data without a map is of no use to anyone, unless it is being made. */
@@ -49,6 +50,7 @@ static void verify_damaged(struct verify *v, const struct digest *d,
 static int verify_fd(struct verify *v, const struct digest *d, const char *name,
 		     int fd, const struct stat *before)
 {
+	int64_t at_ns = time_wall_ns();
 	struct stat after;
 	struct digest got;
 	int r = hash_file(fd, (uint64_t)before->st_size, verify_each, v, &got);
@@ -62,7 +64,7 @@ static int verify_fd(struct verify *v, const struct digest *d, const char *name,
 		return 0;
 	}
 	if (fstat(fd, &after) == 0 && stat_same(before, &after))
-		statindex_put(v->c, d, &after);
+		statindex_put(v->c, d, &after, at_ns);
 	return 0;
 }
 

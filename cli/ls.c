@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/escape.h"
+#include "cli/artifact.h"
 #include "cli/output.h"
 #include "cli/run.h"
 #include "cli/verbs.h"
@@ -182,12 +183,17 @@ int verb_ls(struct cli *cli, struct error **errp)
 	const char *path = cli->n_args > 1 ? cli->args[1] : "";
 	struct lister l = {.is_long = cli_has(cli, "long")};
 	bool recursive = cli_has(cli, "recursive");
+	struct error *err = NULL;
 	int r = run_begin(cli, &run, errp);
 
-	if (r == 0)
-		r = run_role(&run, cli->args[0], &b, &v, errp);
 	if (r < 0)
 		return r;
+	r = run_role(&run, cli->args[0], &b, &v, &err);
+	if (r == -EPROTONOSUPPORT)
+		return run_artifact_list(&run, cli->args[0], path, l.is_long,
+					 recursive, &err, errp);
+	if (r < 0)
+		return error_propagate(errp, &err, r);
 	assert(v);
 	l.v = v;
 	return cli->json ? list_json(&l, path, recursive, errp)

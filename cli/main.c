@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "cli/args.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
@@ -48,6 +49,7 @@ static int run_verb(struct cli *cli, struct error **errp)
 
 	if (cli->want_help || !cli->verb->run)
 		return print_help(cli, errp);
+	secrets_stay_out_of_cores();
 	r = settings_load(cli->flags, cli->n_flags, &cli->settings, errp);
 	if (r < 0)
 		return r;

@@ -1,9 +1,11 @@
 #include "engine/pull.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 
 #include "cache/gc.h"
+#include "cli/artifact.h"
 #include "cli/materialize.h"
 #include "cli/output.h"
 #include "cli/run.h"
@@ -74,11 +76,29 @@ int verb_pull(struct cli *cli, struct error **errp)
 		.overwrite = cli_has(cli, "overwrite"),
 		.glob = cli_value(cli, "path"),
 	};
+	struct artifact_pull foreign = {
+		.dest = o.dest,
+		.glob = o.glob,
+		.overwrite = o.overwrite,
+	};
+	struct error *err = NULL;
 	int r = run_begin(cli, &run, errp);
 
-	if (r == 0)
-		r = run_role(&run, cli->args[0], &b, &v, errp);
-	if (r == 0 && cli_has(cli, "pin"))
+	if (r < 0)
+		return r;
+	foreign.show_progress = run_progress(&run);
+	foreign.concurrency = session_settings(run.session)->concurrency;
+	r = run_role(&run, cli->args[0], &b, &v, &err);
+	if (r == -EPROTONOSUPPORT && o.dest && !cli_has(cli, "pin"))
+		return run_artifact_pull(&run, cli->args[0], &foreign, &err,
+					 errp);
+	if (r == -EPROTONOSUPPORT)
+		error_hint(&err, r,
+			   "--dest DIR takes the files of an artifact whose "
+			   "blobs have titles");
+	if (r < 0)
+		return error_propagate(errp, &err, r);
+	if (cli_has(cli, "pin"))
 		r = pin(&run, b, errp);
 	if (r < 0)
 		return r;

@@ -474,7 +474,7 @@ int bundle_file_parse(const char *buf, size_t n, const char *file,
 	return 0;
 }
 
-static int open_folder(const char *dir, struct error **errp)
+int bundle_folder_open(const char *dir, struct error **errp)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -491,7 +491,7 @@ static int open_folder(const char *dir, struct error **errp)
 static int open_file(const char *dir, const char *path, int *ret_fd,
 		     struct error **errp)
 {
-	cleanup_fd int dirfd = open_folder(dir, errp), fd = -1;
+	cleanup_fd int dirfd = bundle_folder_open(dir, errp), fd = -1;
 	struct stat st;
 
 	if (dirfd < 0)

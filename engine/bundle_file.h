@@ -49,6 +49,8 @@ struct bundle_file {
 /* @file is for messages. */
 int bundle_file_parse(const char *buf, size_t n, const char *file,
 		      struct bundle_file *ret, struct error **errp);
+/* A descriptor of the folder @dir; ERROR_NOT_FOUND when there is none. */
+int bundle_folder_open(const char *dir, struct error **errp);
 /* Read it from folder @dir; when there is none: one layer `data` with
  * everything and role `default`, without name and version. */
 int bundle_file_load(const char *dir, struct bundle_file *ret,

@@ -132,18 +132,6 @@ static void hand_over(struct walk *w, struct inventory *inv)
 	strv_sort(inv->unowned);
 }
 
-static int open_workspace(const char *dir, struct error **errp)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd >= 0)
-		return fd;
-	if (errno == ENOENT || errno == ENOTDIR)
-		return error_set_kind(errp, ERROR_NOT_FOUND, errno,
-				      "there is no folder '%s'", dir);
-	return error_set_errno(errp, errno, "cannot open folder '%s'", dir);
-}
-
 int scan(const char *dir, const struct bundle_file *bf,
 	 const struct scan_options *o, struct inventory *ret,
 	 struct error **errp)
@@ -156,7 +144,7 @@ int scan(const char *dir, const struct bundle_file *bf,
 	if (r < 0)
 		return r;
 	inv.follow = o->follow_symlinks;
-	inv.dirfd = open_workspace(dir, errp);
+	inv.dirfd = bundle_folder_open(dir, errp);
 	if (inv.dirfd < 0)
 		return inv.dirfd;
 	w.owners = owners;

@@ -140,7 +140,7 @@ static bool wants_tls(const struct settings *set)
 	const char *origin = NULL;
 	cleanup_free char *value = settings_value(set, "plain_http", &origin);
 
-	return !set->plain_http && strcmp(origin, "default") != 0;
+	return value && !set->plain_http && strcmp(origin, "default") != 0;
 }
 
 /* For who asks the machine itself who it is: never through a proxy, and

@@ -265,20 +265,20 @@ static enum attempt hand_out_locked(const struct wish *w, struct grant *g,
 }
 
 /* Ahead of its end; when that fails there is still time. */
-static void renew_locked(const struct wish *w, struct grant *g)
-	REQUIRES(w->h->lock)
+static void renew_locked(struct wish *w, struct grant *g) REQUIRES(w->h->lock)
 {
 	struct op brief = w->op ? *w->op : (struct op)OP_INIT;
-	struct wish ahead = *w;
+	const struct op *op = w->op;
 	int64_t now = time_mono_ns();
 
 	if (!g->authorization || now < g->renew_ns || now >= g->end_ns ||
 	    g->in_the_making)
 		return;
 	brief.deadline_ns = MIN(brief.deadline_ns, g->end_ns);
-	ahead.op = &brief;
-	if (make_locked(&ahead, g, NULL) != ATTEMPT_OK)
+	w->op = &brief;
+	if (make_locked(w, g, NULL) != ATTEMPT_OK)
 		g->renew_ns = now + (g->end_ns - now) / 2;
+	w->op = op;
 }
 
 enum attempt registry_http_authorization(struct registry_http *h,
@@ -288,17 +288,17 @@ enum attempt registry_http_authorization(struct registry_http *h,
 					 const struct op *op,
 					 struct error **errp)
 {
-	const struct wish w = {h, c, retry, op, answer};
+	struct wish w = {h, c, retry, op, answer};
 	enum attempt a = ATTEMPT_OK;
 	struct grant *g;
 
-	mutex_lock(&h->lock);
-	if (h->way.scheme != AUTH_UNKNOWN) {
-		g = grant_locked(h, c);
+	mutex_lock(&w.h->lock);
+	if (w.h->way.scheme != AUTH_UNKNOWN) {
+		g = grant_locked(w.h, c);
 		renew_locked(&w, g);
 		a = hand_out_locked(&w, g, ret, errp);
 	}
-	mutex_unlock(&h->lock);
+	mutex_unlock(&w.h->lock);
 	return a;
 }
 
@@ -375,16 +375,16 @@ enum attempt registry_http_authenticate(
 		a = auth_way_choose(h, &cs, &way, errp);
 	if (a != ATTEMPT_OK || way.scheme == AUTH_UNKNOWN)
 		return a;
-	mutex_lock(&h->lock);
+	mutex_lock(&w.h->lock);
 	auth_way_release(&h->way);
 	h->way = way;
 	way = (struct auth_way){0};
-	g = grant_locked(h, c);
+	g = grant_locked(w.h, c);
 	add_scopes_locked(g, &cs);
 	/* Another thread may have been told the same a moment ago. */
 	if (!is_other(g, used))
 		a = obtain_locked(&w, g, used, errp);
 	*ret_changed = a == ATTEMPT_OK && is_other(g, used);
-	mutex_unlock(&h->lock);
+	mutex_unlock(&w.h->lock);
 	return a;
 }

@@ -159,6 +159,14 @@ def no_secret_shows(env):
         for canary in (server["secret"], "canary-other", "Signature="):
             if canary.encode() in out.stdout + out.stderr:
                 raise mopstest.Failed(f"'{canary}' in what was printed")
+    slow = env.start(mopstest.MOPS, "verify", "ext@1.0.0", "--deep", "--limit-rate", "1MB")
+    try:
+        proc = f"/proc/{slow.pid}/"
+        mopstest.wait_for("the program", lambda: "Max core file size        0  " in open(proc + "limits").read())
+        if b"canary" in open(proc + "cmdline", "rb").read():
+            raise mopstest.Failed("a secret among the arguments")
+    finally:
+        mopstest.terminate(slow)
     for at, _, files in os.walk(env.cache()):
         for name in files:
             with open(os.path.join(at, name), "rb") as f:

@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "base/io.h"
+#include "base/time.h"
 #include "cache/content.h"
 #include "cache/content_map.h"
 #include "cache/internal.h"
@@ -60,14 +61,17 @@ static void fuzz_stat(uint8_t *p, size_t n)
 {
 	struct digest d = {{0}};
 	struct stat st;
+	int64_t at;
 
 	if (n >= 8 + DIGEST_SIZE)
 		memcpy(d.b, p + 8, DIGEST_SIZE);
-	(void)statindex_parse(p, n, &d, &st);
+	(void)statindex_parse(p, n, &d, &st, &at);
 	if (n == STATINDEX_RECORD) {
 		put64(p + 96, XXH3_64bits(p, 96));
-		if (statindex_parse(p, n, &d, &st))
+		if (statindex_parse(p, n, &d, &st, &at)) {
 			assert(stat_same(&st, &st));
+			(void)time_is_racy(&st.st_mtim, at, NS_PER_S);
+		}
 	}
 }
 

@@ -79,3 +79,14 @@ void server_stop(struct server *s)
 	waitpid(s->pid, NULL, 0);
 	s->pid = 0;
 }
+
+unsigned server_saw(const char *log, const char *what)
+{
+	unsigned n = 0;
+
+	while ((log = strstr(log, what))) {
+		n++;
+		log += strlen(what);
+	}
+	return n;
+}

@@ -20,5 +20,7 @@ int server_start(struct server *s, const char *const *argv);
 /* The value of @key in the ready line, in a static buffer; "" if absent. */
 const char *server_value(const struct server *s, const char *key);
 void server_stop(struct server *s);
+/* How often @what stands in what a server says that it saw. */
+unsigned server_saw(const char *log, const char *what);
 
 #endif

@@ -10,14 +10,8 @@
 #include "storage/azure.h"
 #include "tests/conformance/conformance.h"
 #include "tests/lib/server.h"
+#include "tests/lib/stores.h"
 #include "tests/lib/tap.h"
-
-#define MIB ((size_t)1 << 20)
-
-struct stack {
-	struct http_client *client, *metadata;
-	struct object_store *store;
-};
 
 static void clean_environment(void)
 {
@@ -43,167 +37,28 @@ static void clean_environment(void)
 	setenv("AZURE_TOKEN_CREDENTIALS", "dev", 1);
 }
 
-static void open_stack(struct stack *st, const char *ca)
+static void open_stack(struct store_stack *st, const char *ca)
 {
-	struct http_client_options co = {
-		.times = {.connect_ms = 5000,
-			  .stall_ms = 10000,
-			  .io_ms = 20000},
-		.ca_file = ca,
-		.per_host = 16,
-	};
 	struct azure_options o = {
-		.times = co.times,
-		.whole_max = 8 * MIB,
-		.block_size = 5 * MIB,
+		.times = stores_times,
+		.whole_max = STORES_WHOLE_MAX,
+		.block_size = STORES_PART_SIZE,
 	};
 
-	if (http_client_new(&co, &st->client, NULL) < 0)
-		abort();
-	co.fixed_addresses = true;
-	if (http_client_new(&co, &st->metadata, NULL) < 0)
-		abort();
+	store_stack_open(st, ca);
 	o.client = st->client;
 	o.metadata = st->metadata;
 	st->store = object_store_azure_new(&o);
 }
 
-static void close_stack(struct stack *st)
-{
-	object_store_free(st->store);
-	http_client_free(st->client);
-	http_client_free(st->metadata);
-}
-
-static void parse(const char *text, struct pointer_uri *ret)
-{
-	if (pointer_uri_parse(text, strlen(text), ret, NULL) < 0)
-		abort();
-}
-
-static int stat_of(struct stack *st, const char *text, struct object_info *ret,
-		   struct error **errp)
-{
-	cleanup_pointer_uri struct pointer_uri uri = {0};
-
-	parse(text, &uri);
-	return st->store->ops->stat(st->store, &uri, ret, NULL, errp);
-}
-
-static int put_of(struct stack *st, const char *text, const char *p, size_t n,
-		  struct error **errp)
-{
-	cleanup_pointer_uri struct pointer_uri uri = {0};
-	struct digest d = digest_of_buf(p, n);
-	struct feed_mem feed;
-
-	parse(text, &uri);
-	feed_mem_init(&feed, p, n);
-	return st->store->ops->put(st->store, &uri, &feed.feed, &d, NULL, errp);
-}
-
-static void takes_odd_keys(struct conformance *c, struct stack *st)
-{
-	static const char *const keys[] = {
-		"with%20blank",
-		"plus%2Bsign",
-		"%21%22%23%24%25%26%27%28%29%2A",
-		"%3A%3B%3D%40%5B%5D%5E%60%7B%7C%7D~",
-		"%C3%A9%E2%82%AC",
-		"%252F",
-	};
-
-	conformance_begin(c);
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		cleanup_free char *uri =
-			xasprintf("az://mopstest/container/odd/%s", keys[i]);
-		cleanup_error struct error *e1 = NULL, *e2 = NULL;
-		struct object_info info = {0};
-
-		check_code(c, put_of(st, uri, keys[i], strlen(keys[i]), &e1), 0,
-			   e1);
-		check_code(c, stat_of(st, uri, &info, &e2), 0, e2);
-		check(c, info.size == strlen(keys[i]), "%s: size %llu", keys[i],
-		      (unsigned long long)info.size);
-	}
-	conformance_end(c, "takes odd keys");
-}
-
-static void goes_on_where_it_broke_off(struct conformance *c, struct stack *st)
-{
-	const size_t n = 23 * MIB;
-	cleanup_free char *p = conformance_bytes("blocks", n);
-	cleanup_error struct error *e1 = NULL, *e2 = NULL, *e3 = NULL;
-	cleanup_pointer_uri struct pointer_uri uri = {0};
-	const char *text = "az://mopstest/container/blocks";
-	atomic_uint_fast64_t sent = 0;
-	struct digest d = digest_of_buf(p, n);
-	struct object_info info = {0};
-	struct op op = OP_INIT;
-	struct probe_feed feed;
-
-	conformance_begin(c);
-	parse(text, &uri);
-	probe_feed_init(&feed, p, n);
-	feed.fail_from = 17 * MIB;
-	feed.code = ETIMEDOUT;
-	check_code(c,
-		   st->store->ops->put(st->store, &uri, &feed.feed, &d, NULL,
-				       &e1),
-		   -ETIMEDOUT, e1);
-	probe_feed_init(&feed, p, n);
-	op.bytes_out = &sent;
-	check_code(c,
-		   st->store->ops->put(st->store, &uri, &feed.feed, &d, &op,
-				       &e2),
-		   0, e2);
-	check(c, sent < 10 * MIB, "%llu bytes were sent again",
-	      (unsigned long long)sent);
-	check_code(c, stat_of(st, text, &info, &e3), 0, e3);
-	check(c,
-	      info.size == n && digest_equal(&info.sha256, &d) &&
-		      info.sha256_from == OBJECT_SHA256_METADATA,
-	      "another object");
-	conformance_end(c, "goes on with an upload that broke off");
-}
-
-static void keeps_no_wrong_blocks(struct conformance *c, struct stack *st)
-{
-	const size_t n = 12 * MIB;
-	cleanup_free char *p = conformance_bytes("wrong blocks", n);
-	cleanup_error struct error *err = NULL;
-	cleanup_pointer_uri struct pointer_uri uri = {0};
-	const char *text = "az://mopstest/container/wrong-blocks";
-	struct digest d = digest_of_buf(p, n);
-	struct object_info info;
-	struct feed_mem feed;
-
-	conformance_begin(c);
-	parse(text, &uri);
-	p[n - 1] ^= 1;
-	feed_mem_init(&feed, p, n);
-	check_code(c,
-		   st->store->ops->put(st->store, &uri, &feed.feed, &d, NULL,
-				       &err),
-		   -EBADMSG, err);
-	check(c, stat_of(st, text, &info, NULL) == -ENOENT, "it is there");
-	conformance_end(c, "keeps no blocks of wrong content");
-}
-
 static void one_stat(struct conformance *c, const char *ca, const char *uri,
 		     const char *name, int want)
 {
-	cleanup_error struct error *err = NULL;
-	struct object_info info;
-	struct stack st;
+	struct store_stack st;
 
 	open_stack(&st, ca);
-	conformance_begin(c);
-	check_code(c, stat_of(&st, uri, &info, &err), want, err);
-	check(c, !err || !strstr(err->message, "canary"),
-	      "a secret in the message");
-	conformance_end(c, name);
-	close_stack(&st);
+	stores_check_stat(c, &st, uri, name, want);
+	store_stack_close(&st);
 }
 
 static void set_from(const struct server *s, const char *var, const char *key)
@@ -281,7 +136,7 @@ int main(void)
 	const char *const identity[] = {"identity.py", NULL};
 	struct conformance c = {.label = "azure"};
 	struct server s, tls, id;
-	struct stack st;
+	struct store_stack st;
 
 	if (!server_start(&s, argv))
 		tap_skip_all(s.ready);
@@ -290,10 +145,10 @@ int main(void)
 	set_from(&s, "AZURE_STORAGE_KEY", "key");
 	open_stack(&st, NULL);
 	conformance_object_store(&c, st.store, "az://mopstest/container");
-	takes_odd_keys(&c, &st);
-	goes_on_where_it_broke_off(&c, &st);
-	keeps_no_wrong_blocks(&c, &st);
-	close_stack(&st);
+	stores_take_odd_keys(&c, &st, "az://mopstest/container");
+	stores_go_on(&c, &st, "az://mopstest/container/blocks");
+	stores_keep_no_wrong_parts(&c, &st, "az://mopstest/container/wrong");
+	store_stack_close(&st);
 
 	setenv("AZURE_STORAGE_KEY", "Y2FuYXJ5LXdyb25n", 1);
 	one_stat(&c, NULL, "az://mopstest/container/blocks",

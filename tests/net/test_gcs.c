@@ -10,14 +10,10 @@
 #include "storage/gcs.h"
 #include "tests/conformance/conformance.h"
 #include "tests/lib/server.h"
+#include "tests/lib/stores.h"
 #include "tests/lib/tap.h"
 
 #define MIB ((size_t)1 << 20)
-
-struct stack {
-	struct http_client *client, *metadata;
-	struct object_store *store;
-};
 
 static void clean_environment(void)
 {
@@ -43,89 +39,21 @@ static void set_file(const struct server *s, const char *name)
 	setenv("GOOGLE_APPLICATION_CREDENTIALS", path, 1);
 }
 
-static void open_stack(struct stack *st)
+static void open_stack(struct store_stack *st)
 {
-	struct http_client_options co = {
-		.times = {.connect_ms = 5000,
-			  .stall_ms = 10000,
-			  .io_ms = 20000},
-		.per_host = 16,
-	};
 	struct gcs_options o = {
-		.times = co.times,
+		.times = stores_times,
 		.piece_size = 4 * MIB,
 	};
 
-	if (http_client_new(&co, &st->client, NULL) < 0)
-		abort();
-	co.fixed_addresses = true;
-	if (http_client_new(&co, &st->metadata, NULL) < 0)
-		abort();
+	store_stack_open(st, NULL);
 	o.client = st->client;
 	o.metadata = st->metadata;
 	st->store = object_store_gcs_new(&o);
 }
 
-static void close_stack(struct stack *st)
-{
-	object_store_free(st->store);
-	http_client_free(st->client);
-	http_client_free(st->metadata);
-}
-
-static int stat_of(struct stack *st, const char *text, struct object_info *ret,
-		   struct error **errp)
-{
-	cleanup_pointer_uri struct pointer_uri uri = {0};
-
-	if (pointer_uri_parse(text, strlen(text), &uri, NULL) < 0)
-		abort();
-	return st->store->ops->stat(st->store, &uri, ret, NULL, errp);
-}
-
-static int put_of(struct stack *st, const char *text, const char *p, size_t n,
-		  struct error **errp)
-{
-	cleanup_pointer_uri struct pointer_uri uri = {0};
-	struct digest d = digest_of_buf(p, n);
-	struct feed_mem feed;
-
-	if (pointer_uri_parse(text, strlen(text), &uri, NULL) < 0)
-		abort();
-	feed_mem_init(&feed, p, n);
-	return st->store->ops->put(st->store, &uri, &feed.feed, &d, NULL, errp);
-}
-
-static void takes_odd_keys(struct conformance *c, struct stack *st)
-{
-	static const char *const keys[] = {
-		"with%20blank",
-		"plus%2Bsign",
-		"%21%22%23%24%25%26%27%28%29%2A",
-		"%3A%3B%3D%40%5B%5D%5E%60%7B%7C%7D~",
-		"%C3%A9%E2%82%AC",
-		"a//b",
-		"%252F",
-	};
-
-	conformance_begin(c);
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		cleanup_free char *uri =
-			xasprintf("gs://bucket/odd/%s", keys[i]);
-		cleanup_error struct error *e1 = NULL, *e2 = NULL;
-		struct object_info info = {0};
-
-		check_code(c, put_of(st, uri, keys[i], strlen(keys[i]), &e1), 0,
-			   e1);
-		check_code(c, stat_of(st, uri, &info, &e2), 0, e2);
-		check(c, info.size == strlen(keys[i]), "%s: size %llu", keys[i],
-		      (unsigned long long)info.size);
-	}
-	conformance_end(c, "takes odd keys");
-}
-
 /* Sizes around the pieces of an upload, and of nothing. */
-static void uploads_of_all_sizes(struct conformance *c, struct stack *st)
+static void uploads_of_all_sizes(struct conformance *c, struct store_stack *st)
 {
 	static const size_t sizes[] = {0,       1,           4 * MIB - 1,
 				       4 * MIB, 4 * MIB + 1, 9 * MIB};
@@ -139,8 +67,8 @@ static void uploads_of_all_sizes(struct conformance *c, struct stack *st)
 		struct digest d = digest_of_buf(p, sizes[i]);
 		struct object_info info = {0};
 
-		check_code(c, put_of(st, uri, p, sizes[i], &e1), 0, e1);
-		check_code(c, stat_of(st, uri, &info, &e2), 0, e2);
+		check_code(c, store_put(st, uri, p, sizes[i], &e1), 0, e1);
+		check_code(c, store_stat(st, uri, &info, &e2), 0, e2);
 		check(c,
 		      info.size == sizes[i] && digest_equal(&info.sha256, &d),
 		      "another object of %zu bytes", sizes[i]);
@@ -150,17 +78,11 @@ static void uploads_of_all_sizes(struct conformance *c, struct stack *st)
 
 static void one_stat(struct conformance *c, const char *name, int want)
 {
-	cleanup_error struct error *err = NULL;
-	struct object_info info;
-	struct stack st;
+	struct store_stack st;
 
 	open_stack(&st);
-	conformance_begin(c);
-	check_code(c, stat_of(&st, "gs://bucket/none", &info, &err), want, err);
-	check(c, !err || !strstr(err->message, "canary"),
-	      "a secret in the message");
-	conformance_end(c, name);
-	close_stack(&st);
+	stores_check_stat(c, &st, "gs://bucket/none", name, want);
+	store_stack_close(&st);
 }
 
 /* -ENOENT: whoever asks may look, and nothing is there. */
@@ -196,7 +118,7 @@ static void outlives_its_tokens(struct conformance *c)
 	int64_t end = time_deadline_ms(8000);
 	struct object_info info;
 	struct server s;
-	struct stack st;
+	struct store_stack st;
 
 	if (!server_start(&s, argv))
 		tap_skip_all(s.ready);
@@ -208,12 +130,12 @@ static void outlives_its_tokens(struct conformance *c)
 	while (time_mono_ns() < end) {
 		cleanup_error struct error *err = NULL;
 
-		check_code(c, stat_of(&st, "gs://bucket/none", &info, &err),
+		check_code(c, store_stat(&st, "gs://bucket/none", &info, &err),
 			   -ENOENT, err);
 		time_sleep_ms(20);
 	}
 	conformance_end(c, "tokens that end are renewed in time");
-	close_stack(&st);
+	store_stack_close(&st);
 	server_stop(&s);
 }
 
@@ -223,7 +145,7 @@ int main(void)
 	const char *const flaky[] = {"gcs.py", "--flaky", NULL};
 	struct conformance c = {.label = "gcs"};
 	struct server s, bad;
-	struct stack st;
+	struct store_stack st;
 
 	if (!server_start(&s, argv))
 		tap_skip_all(s.ready);
@@ -232,9 +154,9 @@ int main(void)
 	set_file(&s, "service.json");
 	open_stack(&st);
 	conformance_object_store(&c, st.store, "gs://bucket");
-	takes_odd_keys(&c, &st);
+	stores_take_odd_keys(&c, &st, "gs://bucket");
 	uploads_of_all_sizes(&c, &st);
-	close_stack(&st);
+	store_stack_close(&st);
 	ways_to_get_a_token(&c, &s);
 
 	clean_environment();
@@ -243,9 +165,9 @@ int main(void)
 	open_stack(&st);
 	c.label = "gcs, hmac";
 	conformance_object_store(&c, st.store, "gs://bucket");
-	takes_odd_keys(&c, &st);
+	stores_take_odd_keys(&c, &st, "gs://bucket");
 	uploads_of_all_sizes(&c, &st);
-	close_stack(&st);
+	store_stack_close(&st);
 	setenv("GS_SECRET_ACCESS_KEY", "canary-wrong", 1);
 	one_stat(&c, "is refused with a wrong secret", -EACCES);
 	unsetenv("GS_ACCESS_KEY_ID");
@@ -260,7 +182,7 @@ int main(void)
 	open_stack(&st);
 	c.label = "gcs, broken connections";
 	uploads_of_all_sizes(&c, &st);
-	close_stack(&st);
+	store_stack_close(&st);
 	server_stop(&bad);
 	c.label = "gcs";
 	outlives_its_tokens(&c);

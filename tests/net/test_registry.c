@@ -48,22 +48,11 @@ static char *seen(void)
 	return text;
 }
 
-static unsigned count_in(const char *text, const char *what)
-{
-	unsigned n = 0;
-
-	while ((text = strstr(text, what))) {
-		n++;
-		text += strlen(what);
-	}
-	return n;
-}
-
 static unsigned seen_of(const char *what)
 {
 	cleanup_free char *log = seen();
 
-	return count_in(log, what);
+	return server_saw(log, what);
 }
 
 static void forget(void)
@@ -158,7 +147,8 @@ static void test_resuming(void)
 	forget();
 	reads_right("cut-reset", 0, SIZE);
 	log = seen();
-	is_int(count_in(log, "cut-reset"), 5, "a read goes on where it broke");
+	is_int(server_saw(log, "cut-reset"), 5,
+	       "a read goes on where it broke");
 	ok(strstr(log, "range=bytes=70000-299999") &&
 		   strstr(log, "range=bytes=280000-299999"),
 	   "at the first byte not delivered");
@@ -182,11 +172,11 @@ static void test_targets(void)
 		reads_right("to-b", (uint64_t)i * 1000, 1000);
 	log = seen();
 	/* Each place is good for two requests, the third is refused there. */
-	is_int(count_in(log, "a GET /v2/to-b"), 3,
+	is_int(server_saw(log, "a GET /v2/to-b"), 3,
 	       "a redirect is remembered until it expires");
-	is_int(count_in(log, "b GET /good"), 8, "and then asked for again");
-	ok(count_in(log, "b GET") ==
-		   count_in(log, "auth=None") - count_in(log, "a GET"),
+	is_int(server_saw(log, "b GET /good"), 8, "and then asked for again");
+	ok(server_saw(log, "b GET") ==
+		   server_saw(log, "auth=None") - server_saw(log, "a GET"),
 	   "without the registry's credentials");
 	forget();
 	read_fails("to-dead", 0, 100, -EACCES);
@@ -408,14 +398,14 @@ static void test_pieces(void)
 	forget();
 	puts_big(reg, "ch-keep", 0);
 	kept = seen();
-	ok(count_in(kept, "a PATCH") == 1 && count_in(kept, "a POST") == 1,
+	ok(server_saw(kept, "a PATCH") == 1 && server_saw(kept, "a POST") == 1,
 	   "what a session has is not sent again");
 	puts_big(reg, "ch-416", 0);
 	puts_big(reg, "ch-short", 0);
 	forget();
 	puts_big(reg, "ch-lost", 0);
 	lost = seen();
-	is_int(count_in(lost, "a PUT"), 1,
+	is_int(server_saw(lost, "a PUT"), 1,
 	       "an upload whose answer was lost is not done again");
 }
 
@@ -431,7 +421,7 @@ static void test_mounts(void)
 				    NULL, NULL),
 	       0, "or not");
 	log = seen();
-	is_int(count_in(log, "a DELETE /v2/mount-no/blobs/uploads/m"), 1,
+	is_int(server_saw(log, "a DELETE /v2/mount-no/blobs/uploads/m"), 1,
 	       "then the session is closed");
 	ok(strstr(log, "from=other%2Frepo"), "the source is named");
 	is_int(reg->ops->mount_blob(reg, "mount-never", "other/repo",
@@ -720,11 +710,11 @@ static void test_token_lives(void)
 		failed += read_some(r, "tok-short") != 0;
 	is_int(failed, 0, "a short life of tokens is no trouble");
 	cleanup_free char *log = seen();
-	unsigned asked = count_in(log, "/token/");
+	unsigned asked = server_saw(log, "/token/");
 
 	ok(reads > 20 && asked >= 3 && asked <= 5,
 	   "%d reads, %u tokens in 2.5 s", reads, asked);
-	is_int(count_in(log, "auth=None range=bytes"), 0,
+	is_int(server_saw(log, "auth=None range=bytes"), 0,
 	       "renewed before they end");
 	for (int i = 0; i < 3; i++)
 		failed += read_some(r, "tok-renewing") != 0;

@@ -9,14 +9,8 @@
 #include "storage/s3.h"
 #include "tests/conformance/conformance.h"
 #include "tests/lib/server.h"
+#include "tests/lib/stores.h"
 #include "tests/lib/tap.h"
-
-#define MIB ((size_t)1 << 20)
-
-struct stack {
-	struct http_client *client, *metadata;
-	struct object_store *store;
-};
 
 /* Only what a test sets counts. */
 static void clean_environment(void)
@@ -58,101 +52,31 @@ static void set_endpoint(const struct server *s, const char *host)
 	setenv("AWS_ENDPOINT_URL_S3", url, 1);
 }
 
-static void open_stack(struct stack *st)
+static void open_stack(struct store_stack *st)
 {
-	struct http_client_options co = {
-		.times = {.connect_ms = 5000,
-			  .stall_ms = 10000,
-			  .io_ms = 20000},
-		.per_host = 16,
-	};
 	struct s3_options o = {
-		.times = co.times,
-		.whole_max = 8 * MIB,
-		.part_size = 5 * MIB,
+		.times = stores_times,
+		.whole_max = STORES_WHOLE_MAX,
+		.part_size = STORES_PART_SIZE,
 	};
 
-	if (http_client_new(&co, &st->client, NULL) < 0)
-		abort();
-	co.fixed_addresses = true;
-	if (http_client_new(&co, &st->metadata, NULL) < 0)
-		abort();
+	store_stack_open(st, NULL);
 	o.client = st->client;
 	o.metadata = st->metadata;
 	st->store = object_store_s3_new(&o);
 }
 
-static void close_stack(struct stack *st)
-{
-	object_store_free(st->store);
-	http_client_free(st->client);
-	http_client_free(st->metadata);
-}
-
-static int stat_of(struct stack *st, const char *text, struct object_info *ret,
-		   struct error **errp)
-{
-	cleanup_pointer_uri struct pointer_uri uri = {0};
-	int r = pointer_uri_parse(text, strlen(text), &uri, errp);
-
-	return r < 0 ? r
-		     : st->store->ops->stat(st->store, &uri, ret, NULL, errp);
-}
-
-static int put_of(struct stack *st, const char *text, const char *p, size_t n,
-		  struct error **errp)
-{
-	cleanup_pointer_uri struct pointer_uri uri = {0};
-	struct digest d = digest_of_buf(p, n);
-	struct feed_mem feed;
-	int r = pointer_uri_parse(text, strlen(text), &uri, errp);
-
-	feed_mem_init(&feed, p, n);
-	return r < 0 ? r
-		     : st->store->ops->put(st->store, &uri, &feed.feed, &d,
-					   NULL, errp);
-}
-
-/* Every byte that a key may have, and steps that are no steps in a key. */
-static void takes_odd_keys(struct conformance *c, struct stack *st)
-{
-	static const char *const keys[] = {
-		"plain",
-		"with%20blank",
-		"plus%2Bsign",
-		"%21%22%23%24%25%26%27%28%29%2A%2C%3A%3B%3C%3D%3E%3F%40",
-		"%5B%5C%5D%5E%60%7B%7C%7D~",
-		"a//b",
-		"%C3%A9%E2%82%AC",
-		"%252F",
-	};
-
-	conformance_begin(c);
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		cleanup_free char *uri =
-			xasprintf("s3://bucket/odd/%s", keys[i]);
-		cleanup_error struct error *e1 = NULL, *e2 = NULL;
-		struct object_info info = {0};
-
-		check_code(c, put_of(st, uri, keys[i], strlen(keys[i]), &e1), 0,
-			   e1);
-		check_code(c, stat_of(st, uri, &info, &e2), 0, e2);
-		check(c, info.size == strlen(keys[i]), "%s: size %llu", keys[i],
-		      (unsigned long long)info.size);
-	}
-	conformance_end(c, "takes odd keys");
-}
-
-static void knows_digests_it_wrote(struct conformance *c, struct stack *st)
+static void knows_digests_it_wrote(struct conformance *c,
+				   struct store_stack *st)
 {
 	struct digest d = digest_of_str("known");
 	cleanup_error struct error *err = NULL;
 	struct object_info info = {0};
 
 	conformance_begin(c);
-	check_code(c, put_of(st, "s3://bucket/known", "known", 5, &err), 0,
+	check_code(c, store_put(st, "s3://bucket/known", "known", 5, &err), 0,
 		   err);
-	check_code(c, stat_of(st, "s3://bucket/known", &info, &err), 0, err);
+	check_code(c, store_stat(st, "s3://bucket/known", &info, &err), 0, err);
 	check(c,
 	      info.has_sha256 && digest_equal(&info.sha256, &d) &&
 		      info.sha256_from != OBJECT_SHA256_UNKNOWN,
@@ -161,81 +85,13 @@ static void knows_digests_it_wrote(struct conformance *c, struct stack *st)
 	conformance_end(c, "knows the digests it wrote");
 }
 
-/* Fails once, in the middle; what was sent is not sent again. */
-static void goes_on_where_it_broke_off(struct conformance *c, struct stack *st)
-{
-	const size_t n = 23 * MIB;
-	cleanup_free char *p = conformance_bytes("parts", n);
-	cleanup_error struct error *e1 = NULL, *e2 = NULL;
-	cleanup_pointer_uri struct pointer_uri uri = {0};
-	const char *text = "s3://bucket/parts";
-	atomic_uint_fast64_t sent = 0;
-	struct digest d = digest_of_buf(p, n);
-	struct op op = OP_INIT;
-	struct probe_feed feed;
-
-	conformance_begin(c);
-	if (pointer_uri_parse(text, strlen(text), &uri, NULL) < 0)
-		abort();
-	probe_feed_init(&feed, p, n);
-	feed.fail_from = 17 * MIB;
-	feed.code = ETIMEDOUT; /* as a network that fails */
-	check_code(c,
-		   st->store->ops->put(st->store, &uri, &feed.feed, &d, NULL,
-				       &e1),
-		   -ETIMEDOUT, e1);
-	probe_feed_init(&feed, p, n);
-	op.bytes_out = &sent;
-	check_code(c,
-		   st->store->ops->put(st->store, &uri, &feed.feed, &d, &op,
-				       &e2),
-		   0, e2);
-	check(c, sent < 10 * MIB, "%llu bytes were sent again",
-	      (unsigned long long)sent);
-	check(c, st->store->ops->remove(st->store, &uri, NULL, NULL) == 0,
-	      "remove");
-	conformance_end(c, "goes on with an upload that broke off");
-}
-
-/* The last part gives it away: nothing may come of the upload. */
-static void keeps_no_wrong_parts(struct conformance *c, struct stack *st)
-{
-	const size_t n = 12 * MIB;
-	cleanup_free char *p = conformance_bytes("wrong parts", n);
-	cleanup_error struct error *err = NULL;
-	cleanup_pointer_uri struct pointer_uri uri = {0};
-	const char *text = "s3://bucket/wrong-parts";
-	struct digest d = digest_of_buf(p, n);
-	struct object_info info;
-	struct feed_mem feed;
-
-	conformance_begin(c);
-	if (pointer_uri_parse(text, strlen(text), &uri, NULL) < 0)
-		abort();
-	p[n - 1] ^= 1;
-	feed_mem_init(&feed, p, n);
-	check_code(c,
-		   st->store->ops->put(st->store, &uri, &feed.feed, &d, NULL,
-				       &err),
-		   -EBADMSG, err);
-	check(c, stat_of(st, text, &info, NULL) == -ENOENT, "it is there");
-	conformance_end(c, "keeps no parts of wrong content");
-}
-
 static void one_stat(struct conformance *c, const char *name, int want)
 {
-	cleanup_error struct error *err = NULL;
-	struct object_info info;
-	struct stack st;
+	struct store_stack st;
 
 	open_stack(&st);
-	conformance_begin(c);
-	check_code(c, stat_of(&st, "s3://bucket/known", &info, &err), want,
-		   err);
-	check(c, !err || !strstr(err->message, "canary"),
-	      "a secret in the message");
-	conformance_end(c, name);
-	close_stack(&st);
+	stores_check_stat(c, &st, "s3://bucket/known", name, want);
+	store_stack_close(&st);
 }
 
 static void write_text(const char *path, const char *text)
@@ -293,7 +149,7 @@ static void follows_new_keys(struct conformance *c, const struct server *s)
 		key, server_value(s, "secret"));
 	cleanup_error struct error *e1 = NULL, *e2 = NULL;
 	struct object_info info;
-	struct stack st;
+	struct store_stack st;
 
 	clean_environment();
 	set_endpoint(s, "127.0.0.1");
@@ -302,13 +158,13 @@ static void follows_new_keys(struct conformance *c, const struct server *s)
 			 "aws_secret_access_key=old\n");
 	open_stack(&st);
 	conformance_begin(c);
-	check_code(c, stat_of(&st, "s3://bucket/known", &info, &e1), -EACCES,
+	check_code(c, store_stat(&st, "s3://bucket/known", &info, &e1), -EACCES,
 		   e1);
 	write_text(keys, text);
 	time_sleep_ms(1100); /* not asked for more often than each second */
-	check_code(c, stat_of(&st, "s3://bucket/known", &info, &e2), 0, e2);
+	check_code(c, store_stat(&st, "s3://bucket/known", &info, &e2), 0, e2);
 	conformance_end(c, "reads keys anew when they are refused");
-	close_stack(&st);
+	store_stack_close(&st);
 }
 
 /* Temporary keys of the machine, the container, the cluster. */
@@ -354,7 +210,7 @@ int main(void)
 	const char *identity[] = {"identity.py", "--id", NULL,
 				  "--secret",    NULL,   NULL};
 	struct server s, other, id;
-	struct stack st;
+	struct store_stack st;
 
 	if (!server_start(&s, argv))
 		tap_skip_all(s.ready);
@@ -363,11 +219,11 @@ int main(void)
 	set_endpoint(&s, "127.0.0.1");
 	open_stack(&st);
 	conformance_object_store(&c, st.store, "s3://bucket");
-	takes_odd_keys(&c, &st);
+	stores_take_odd_keys(&c, &st, "s3://bucket");
 	knows_digests_it_wrote(&c, &st);
-	goes_on_where_it_broke_off(&c, &st);
-	keeps_no_wrong_parts(&c, &st);
-	close_stack(&st);
+	stores_go_on(&c, &st, "s3://bucket/parts");
+	stores_keep_no_wrong_parts(&c, &st, "s3://bucket/wrong-parts");
+	store_stack_close(&st);
 
 	setenv("AWS_SECRET_ACCESS_KEY", "canary-wrong", 1);
 	one_stat(&c, "is refused with a wrong secret", -EACCES);
@@ -401,11 +257,12 @@ int main(void)
 	{
 		cleanup_error struct error *err = NULL;
 
-		check_code(&c, put_of(&st, "s3://bucket/known", "k", 1, &err),
-			   0, err);
+		check_code(&c,
+			   store_put(&st, "s3://bucket/known", "k", 1, &err), 0,
+			   err);
 	}
 	conformance_end(&c, "uploads to a region that it has to learn");
-	close_stack(&st);
+	store_stack_close(&st);
 	{
 		static const char config[] =
 			"[default]\ns3 =\n  addressing_style = virtual\n";

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <signal.h>
 
+#include "base/time.h"
 #include "fixture.h"
 
 static struct fixture f;
@@ -205,9 +206,56 @@ Test(blob, is_hashed_again_when_its_index_record_is_lost_or_damaged)
 	cr_expect(eq(u32, count_files(&f, "quarantine"), 0));
 }
 
-Test(blob, is_passed_through_only_with_one_link)
+/* A document, and its record made when its time is a tick ago. */
+static struct digest put_long_ago(const char *text)
+{
+	struct digest d = put(text);
+
+	time_sleep_ms(25);
+	cr_assert(eq(int, open_it(&d, strlen(text)), 0));
+	return d;
+}
+
+/* A change within the tick of the hashing may leave the stat as it was. */
+Test(blob, a_record_of_the_same_tick_is_not_believed)
 {
 	struct digest d = put("some text");
+	cleanup_free char *path = blob_path(&f, &d);
+	struct stat st;
+	int64_t at;
+
+	cr_assert(eq(int, stat(path, &st), 0));
+	st.st_mtim.tv_nsec = 500000000;
+	at = timespec_ns(&st.st_mtim);
+	statindex_put(f.c, &d, &st, at + NS_PER_MS);
+	cr_expect(not(statindex_matches(f.c, &d, &st)));
+	statindex_put(f.c, &d, &st, at + 30 * NS_PER_MS);
+	cr_expect(statindex_matches(f.c, &d, &st));
+
+	/* Where times are whole seconds, a tick is one, or two. */
+	st.st_mtim.tv_nsec = 0;
+	at = timespec_ns(&st.st_mtim);
+	statindex_put(f.c, &d, &st, at + 30 * NS_PER_MS);
+	cr_expect(not(statindex_matches(f.c, &d, &st)));
+	statindex_put(f.c, &d, &st, at + 2 * NS_PER_S);
+	cr_expect(statindex_matches(f.c, &d, &st));
+}
+
+Test(blob, a_sealed_content_is_believed_at_once)
+{
+	struct source s;
+	cleanup_fd int fd = -1;
+
+	source_init(&s, 3 * CHUNK_SIZE, 1);
+	cr_assert(eq(int, seal_all(&f, &s), 0));
+	fd = cache_blob_open_passthrough(f.c, &s.spec.digest, s.spec.size);
+	cr_expect(ge(int, fd, 0));
+	source_release(&s);
+}
+
+Test(blob, is_passed_through_only_with_one_link)
+{
+	struct digest d = put_long_ago("some text");
 	cleanup_free char *path = blob_path(&f, &d);
 	cleanup_free char *other = xasprintf("%s/other", f.dir);
 	int fd = cache_blob_open_passthrough(f.c, &d, 9);
@@ -227,7 +275,7 @@ Test(blob, is_passed_through_only_with_one_link)
 
 Test(blob, is_passed_through_once_more_only_as_it_was)
 {
-	struct digest d = put("some text");
+	struct digest d = put_long_ago("some text");
 	cleanup_free char *path = blob_path(&f, &d);
 	cleanup_free char *away = xasprintf("%s/away", f.dir);
 	cleanup_fd int fd = cache_blob_open_passthrough(f.c, &d, 9);
@@ -272,10 +320,12 @@ Test(blob, that_does_not_fit_leaves_nothing)
 
 Test(blob, of_a_size_beyond_the_disk_is_refused_before_a_byte_is_fetched)
 {
+	cleanup_error struct error *err = NULL;
 	struct draft *s = NULL;
 
 	cr_expect(
-		eq(int, draft_new(f.c, UINT64_C(1) << 62, &s, NULL), -ENOSPC));
+		eq(int, draft_new(f.c, UINT64_C(1) << 62, &s, &err), -ENOSPC));
+	cr_expect(err->hint && strstr(err->hint, "mops cache gc"));
 	cr_expect(eq(ptr, s, NULL));
 	cr_expect(eq(u32, count_files(&f, "tmp"), 0));
 }

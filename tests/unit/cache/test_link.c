@@ -314,7 +314,8 @@ Test(link, finds_damage_under_an_unchanged_stat_while_it_copies)
 	path = blob_path(&f, &s.spec.digest);
 	flip_byte(path, 1234);
 	cr_assert(eq(int, stat(path, &st), 0));
-	statindex_put(f.c, &s.spec.digest, &st); /* the medium decayed */
+	statindex_put(f.c, &s.spec.digest, &st,
+		      time_wall_ns() + NS_PER_S); /* the medium decayed */
 	cr_expect(eq(int, link_to(&rq, "a", &done), -ENOENT));
 }
 

@@ -82,7 +82,7 @@ Test(verify, finds_decay_under_an_unchanged_stat)
 	path = blob_path(&f, &a.spec.digest);
 	flip_byte(path, 1500000);
 	cr_assert(eq(int, stat(path, &st), 0));
-	statindex_put(f.c, &a.spec.digest, &st);
+	statindex_put(f.c, &a.spec.digest, &st, time_wall_ns() + NS_PER_S);
 	fd = cache_blob_open(f.c, &a.spec.digest, BIG, NULL);
 	cr_expect(ge(int, fd, 0), "the stat says nothing");
 	closep(&fd);

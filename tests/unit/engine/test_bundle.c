@@ -331,7 +331,7 @@ Test(bundle, a_tree_is_hashed_whatever_its_stat_says)
 	cr_assert(eq(int, fchmod(fd, 0444), 0));
 	cr_assert(eq(int, fstat(fd, &st), 0));
 	cr_assert(eq(int, session_cache(m.session, &c, NULL), 0));
-	statindex_put(c, &d, &st);
+	statindex_put(c, &d, &st, time_wall_ns() + NS_PER_S);
 
 	healed = bundle_view(&m, NULL, &again);
 	cr_expect(
