@@ -3,6 +3,7 @@
  * address, is exchanged for one of Google's, and that, if the file says so, for
  * one of a service account.
  */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -102,7 +103,10 @@ static int subject_token(struct google_identity *id, const struct json *source,
 		r = ask_source(id, source, url, &text, op, errp);
 	else
 		return error_set(errp, EINVAL, "no 'credential_source'");
-	return r < 0 ? r : pick(source, &text, ret, errp);
+	if (r < 0)
+		return r;
+	assert(text);
+	return pick(source, &text, ret, errp);
 }
 
 static int exchange(struct google_identity *id, const struct json *doc,
@@ -143,8 +147,10 @@ static int exchange(struct google_identity *id, const struct json *doc,
 	r = provider_ask_json(id->client, &rq, &answer, op, errp);
 	if (r == 0)
 		r = provider_token(answer, rq.name, ret, errp);
-	if (r == 1)
-		(*ret)->origin = "external account";
+	if (r < 0)
+		return r;
+	assert(*ret);
+	(*ret)->origin = "external account";
 	return r;
 }
 
@@ -199,5 +205,8 @@ int google_external(struct google_identity *id, const struct json *doc,
 	if (!other)
 		return exchange(id, doc, GOOGLE_SCOPE, ret, op, errp);
 	r = exchange(id, doc, CLOUD_SCOPE, &own, op, errp);
-	return r < 0 ? r : impersonate(id, other, own, ret, op, errp);
+	if (r < 0)
+		return r;
+	assert(own);
+	return impersonate(id, other, own, ret, op, errp);
 }
