@@ -16,63 +16,16 @@
 #include <errno.h>
 #include <string.h>
 
-#include "storage/http_headers.h"
+#include "storage/http_range.h"
 #include "storage/object_http.h"
 
 struct object_read {
-	struct sink sink; /* between the client and @out */
+	struct http_range range;
 	struct object_http *h;
 	const struct pointer_uri *uri;
-	struct sink *out;
 	char validator[128];
-	uint64_t pos; /* first byte not delivered */
-	uint64_t end;
-	bool no_range; /* the server's ranges are wrong */
-
-	/* Of the answer that is arriving. */
-	bool bad_range;
-	bool enough;    /* we broke it off */
-	enum attempt a; /* what on_head() makes of it */
-	uint64_t skip;
-	uint64_t room; /* bytes it may still have */
+	enum attempt a; /* what on_head() makes of the answer */
 };
-
-static int write_wanted(struct sink *sink, const void *buf, size_t n,
-			struct error **errp)
-{
-	struct object_read *b = (struct object_read *)sink;
-	const char *p = buf;
-	size_t skip, take;
-	int r = 0;
-
-	if (n > b->room)
-		return error_set(errp, EPROTO, "more bytes than announced");
-	b->room -= n;
-	skip = (size_t)MIN((uint64_t)n, b->skip);
-	b->skip -= skip;
-	take = (size_t)MIN((uint64_t)(n - skip), b->end - b->pos);
-	if (take)
-		r = b->out->write(b->out, p + skip, take, errp);
-	if (r < 0)
-		return r;
-	b->pos += take;
-	b->enough = b->pos == b->end && b->room > 0;
-	return b->enough ? error_set(errp, ECANCELED, "enough") : 0;
-}
-
-static int bad_range(struct object_read *b, const char *why,
-		     struct error **errp)
-{
-	b->bad_range = true;
-	return error_set(errp, EPROTO, "a range %s", why);
-}
-
-static int too_short(struct object_read *b, struct error **errp)
-{
-	b->a = ATTEMPT_RANGE;
-	return error_set_kind(errp, ERROR_VALIDATION, EPROTO,
-			      "it ends before the range does");
-}
 
 /* A store that knows no preconditions would mix two objects into one. */
 static int check_validator(struct object_read *b,
@@ -94,54 +47,23 @@ static int check_validator(struct object_read *b,
 	return error_set(errp, ESTALE, "it is not the object first seen");
 }
 
-static int on_part(struct object_read *b, const struct http_response *head,
-		   struct error **errp)
-{
-	const char *s = http_response_header(head, "content-range");
-	const char *len_s = http_response_header(head, "content-length");
-	struct content_range cr;
-	uint64_t len;
-
-	if (b->no_range)
-		return bad_range(b, "that nobody asked for", errp);
-	if (!s || !http_parse_content_range(s, &cr))
-		return bad_range(b, "that does not say which", errp);
-	if (cr.first != b->pos || cr.last >= b->end)
-		return bad_range(b, "other than asked for", errp);
-	if (cr.total != UINT64_MAX && cr.total < b->end)
-		return too_short(b, errp);
-	b->room = cr.last - cr.first + 1;
-	if (len_s && http_parse_length(len_s, &len) && len != b->room)
-		return bad_range(b, "of another length than it says", errp);
-	return 0;
-}
-
-static int on_whole(struct object_read *b, const struct http_response *head,
-		    struct error **errp)
-{
-	const char *s = http_response_header(head, "content-length");
-	uint64_t len = INT64_MAX;
-
-	if (s && http_parse_length(s, &len) && len < b->end)
-		return too_short(b, errp);
-	b->skip = b->pos;
-	b->room = len;
-	return 0;
-}
-
 static int on_head(void *ctx, const struct http_response *head,
 		   struct error **errp)
 {
 	struct object_read *b = ctx;
+	uint64_t total = UINT64_MAX;
 	int r;
 
 	if (head->status != 206 && head->status != 200)
 		return 0;
 	r = check_validator(b, head, errp);
-	if (r < 0)
+	if (r == 0)
+		r = http_range_on_head(&b->range, head, &total, errp);
+	if (r < 0 || total >= b->range.end)
 		return r;
-	return head->status == 206 ? on_part(b, head, errp)
-				   : on_whole(b, head, errp);
+	b->a = ATTEMPT_RANGE;
+	return error_set_kind(errp, ERROR_VALIDATION, EPROTO,
+			      "it ends before the range does");
 }
 
 static enum attempt read_once(struct object_read *b, const struct retry *retry,
@@ -149,27 +71,22 @@ static enum attempt read_once(struct object_read *b, const struct retry *retry,
 			      struct error **errp)
 {
 	const struct object_dialect *d = b->h->dialect;
-	cleanup_free char *range =
-		xasprintf("bytes=%llu-%llu", (unsigned long long)b->pos,
-			  (unsigned long long)(b->end - 1));
+	cleanup_free char *range = http_range_ask(&b->range, false);
 	struct object_pairs headers = {.n = 0}, query = {.n = 0};
 	struct object_call c = {
 		.uri = b->uri,
-		.sink = &b->sink,
+		.sink = &b->range.sink,
 		.max_body = INT64_MAX,
 		.on_head = on_head,
 		.ctx = b,
 	};
 
-	b->bad_range = b->enough = false;
 	b->a = ATTEMPT_OK;
-	b->skip = b->room = 0;
 	for (size_t i = 0; i < d->n_read_headers; i++)
 		headers.v[headers.n++] = d->read_headers[i];
 	for (size_t i = 0; i < d->n_read_query; i++)
 		query.v[query.n++] = d->read_query[i];
-	if (!b->no_range)
-		object_pair(&headers, "range", range);
+	object_pair(&headers, "range", range);
 	if (b->validator[0] && d->pin_header)
 		object_pair(&headers, d->pin_header, b->validator);
 	if (b->validator[0] && d->pin_query)
@@ -195,7 +112,7 @@ static enum attempt judge(struct object_read *b, enum attempt a,
 		error_set(errp, EPROTO, "status %ld", r->status);
 		return ATTEMPT_PROTOCOL;
 	}
-	if (b->room == 0 || b->pos == b->end)
+	if (b->range.room == 0 || b->range.pos == b->range.end)
 		return ATTEMPT_OK;
 	error_set(errp, EIO, "the answer ended early");
 	return ATTEMPT_RESET;
@@ -204,25 +121,26 @@ static enum attempt judge(struct object_read *b, enum attempt a,
 static int read_all(struct object_read *b, const struct op *op,
 		    struct error **errp)
 {
+	struct http_range *g = &b->range;
 	struct retry retry;
 	int r = 0;
 
 	retry_init(&retry, &b->h->times, op_deadline(op));
 	retry.must_exist = true;
-	while (r == 0 && b->pos < b->end) {
+	while (r == 0 && g->pos < g->end) {
 		struct http_response answer;
 		struct error *err = NULL;
-		uint64_t before = b->pos;
+		uint64_t before = g->pos;
 		enum attempt a = read_once(b, &retry, &answer, op, &err);
 
-		retry_progress(&retry, b->pos - before);
-		if (!b->enough)
+		retry_progress(&retry, g->pos - before);
+		if (!g->enough)
 			a = judge(b, a, &answer, &err);
-		if (b->enough || a == ATTEMPT_OK) {
+		if (g->enough || a == ATTEMPT_OK) {
 			error_free(err);
 			http_response_release(&answer);
-		} else if (b->bad_range && !b->no_range) {
-			b->no_range = true;
+		} else if (g->bad && !g->no_range) {
+			g->no_range = true;
 			error_free(err);
 			http_response_release(&answer);
 		} else {
@@ -238,18 +156,15 @@ int object_http_read(struct object_store *s, const struct pointer_uri *uri,
 		     struct error **errp)
 {
 	struct object_read b = {
-		.sink = {.write = write_wanted},
 		.h = object_http_of(s),
 		.uri = uri,
-		.out = sink,
-		.pos = off,
-		.end = off + len,
 	};
 	int r;
 
 	if (len > INT64_MAX || off > INT64_MAX - len ||
 	    strlen(validator) >= sizeof(b.validator))
 		return error_set(errp, EINVAL, "a range beyond any object");
+	http_range_init(&b.range, sink, off, len);
 	memcpy(b.validator, validator, strlen(validator) + 1);
 	r = read_all(&b, op, errp);
 	if (r < 0) {

@@ -15,59 +15,20 @@
 #include <string.h>
 
 #include "storage/http_headers.h"
+#include "storage/http_range.h"
 #include "storage/registry_http_internal.h"
 
 #define TARGETS_TRIED 2
 
 struct blob_read {
-	struct sink sink; /* between the client and @out */
+	struct http_range range;
 	struct registry_http *h;
 	const char *repo;
 	const char *path;
-	struct sink *out;
 	uint64_t size; /* of the blob */
-	uint64_t pos;  /* first byte not delivered */
-	uint64_t end;
-	bool no_range; /* the server's ranges are wrong */
 	unsigned targets_refused;
-
-	/* Of the answer that is arriving. */
-	bool asked_whole;
-	bool bad_range;
-	bool other_size;
-	bool enough; /* we broke it off */
-	uint64_t skip;
-	uint64_t room; /* bytes it may still have */
+	bool other_size; /* the answer that is arriving is of another blob */
 };
-
-static int write_wanted(struct sink *sink, const void *buf, size_t n,
-			struct error **errp)
-{
-	struct blob_read *b = (struct blob_read *)sink;
-	const char *p = buf;
-	size_t skip, take;
-	int r = 0;
-
-	if (n > b->room)
-		return error_set(errp, EPROTO, "more bytes than announced");
-	b->room -= n;
-	skip = (size_t)MIN((uint64_t)n, b->skip);
-	b->skip -= skip;
-	take = (size_t)MIN((uint64_t)(n - skip), b->end - b->pos);
-	if (take)
-		r = b->out->write(b->out, p + skip, take, errp);
-	if (r < 0)
-		return r;
-	b->pos += take;
-	b->enough = b->pos == b->end && b->room > 0;
-	return b->enough ? error_set(errp, ECANCELED, "enough") : 0;
-}
-
-static int bad_range(struct blob_read *b, const char *why, struct error **errp)
-{
-	b->bad_range = true;
-	return error_set(errp, EPROTO, "a range %s", why);
-}
 
 static int other_size(struct blob_read *b, struct error **errp)
 {
@@ -76,49 +37,21 @@ static int other_size(struct blob_read *b, struct error **errp)
 			      "it is not of the size that was expected");
 }
 
-static int on_part(struct blob_read *b, const struct http_response *head,
-		   struct error **errp)
-{
-	const char *s = http_response_header(head, "content-range");
-	const char *len_s = http_response_header(head, "content-length");
-	struct content_range cr;
-	uint64_t len;
-
-	if (b->asked_whole)
-		return bad_range(b, "that nobody asked for", errp);
-	if (!s || !http_parse_content_range(s, &cr))
-		return bad_range(b, "that does not say which", errp);
-	if (cr.first != b->pos || cr.last >= b->end)
-		return bad_range(b, "other than asked for", errp);
-	if (cr.total != UINT64_MAX && cr.total != b->size)
-		return other_size(b, errp);
-	b->room = cr.last - cr.first + 1;
-	if (len_s && http_parse_length(len_s, &len) && len != b->room)
-		return bad_range(b, "of another length than it says", errp);
-	return 0;
-}
-
-static int on_whole(struct blob_read *b, const struct http_response *head,
-		    struct error **errp)
-{
-	const char *s = http_response_header(head, "content-length");
-	uint64_t len;
-
-	if (s && http_parse_length(s, &len) && len != b->size)
-		return other_size(b, errp);
-	b->skip = b->pos;
-	b->room = b->size;
-	return 0;
-}
-
 static int on_head(void *ctx, const struct http_response *head,
 		   struct error **errp)
 {
-	if (head->status == 206)
-		return on_part(ctx, head, errp);
-	if (head->status == 200)
-		return on_whole(ctx, head, errp);
-	return 0;
+	struct blob_read *b = ctx;
+	uint64_t total = UINT64_MAX;
+	int r;
+
+	if (head->status != 206 && head->status != 200)
+		return 0;
+	r = http_range_on_head(&b->range, head, &total, errp);
+	if (r == 0 && total != UINT64_MAX && total != b->size)
+		return other_size(b, errp);
+	if (r == 0 && head->status == 200)
+		b->range.room = b->size;
+	return r;
 }
 
 /* One request. *@ret_at_target: not the registry itself answered. */
@@ -126,13 +59,15 @@ static enum attempt read_once(struct blob_read *b, const struct retry *retry,
 			      struct http_response *ret, bool *ret_at_target,
 			      const struct op *op, struct error **errp)
 {
-	cleanup_free char *range = NULL;
+	bool whole = b->range.pos == 0 && b->range.end == b->size;
+	cleanup_free char *range = http_range_ask(&b->range, whole);
+	cleanup_free char *line = range ? xasprintf("Range: %s", range) : NULL;
 	cleanup_http_url struct http_url target = {0};
-	const char *headers[] = {NULL, NULL};
+	const char *headers[] = {line, NULL};
 	struct registry_call c = {
 		.repo = b->repo,
 		.headers = headers,
-		.sink = &b->sink,
+		.sink = &b->range.sink,
 		.max_body = b->size,
 		.follow = true,
 		.on_head = on_head,
@@ -141,15 +76,7 @@ static enum attempt read_once(struct blob_read *b, const struct retry *retry,
 	bool known = registry_http_target_get(b->h, b->path, &target);
 	enum attempt a;
 
-	b->bad_range = b->other_size = b->enough = false;
-	b->skip = b->room = 0;
-	b->asked_whole = b->no_range || (b->pos == 0 && b->end == b->size);
-	if (!b->asked_whole) {
-		range = xasprintf("Range: bytes=%llu-%llu",
-				  (unsigned long long)b->pos,
-				  (unsigned long long)(b->end - 1));
-		headers[0] = range;
-	}
+	b->other_size = false;
 	c.url = known ? &target : NULL;
 	c.path = known ? NULL : b->path;
 	a = registry_http_once(b->h, &c, retry, ret, op, errp);
@@ -183,7 +110,7 @@ static enum attempt judge(struct blob_read *b, enum attempt a,
 	if (a != ATTEMPT_OK)
 		return a;
 	if (r->status == 200 || r->status == 206) {
-		if (b->room == 0)
+		if (b->range.room == 0)
 			return ATTEMPT_OK;
 		error_set(errp, EIO, "the answer ended early");
 		return ATTEMPT_RESET;
@@ -207,8 +134,8 @@ static int recover(struct blob_read *b, struct retry *retry, enum attempt a,
 		registry_http_target_forget(b->h, b->path);
 		again = ++b->targets_refused <= TARGETS_TRIED;
 	}
-	if (b->bad_range && !b->no_range)
-		again = b->no_range = true;
+	if (b->range.bad && !b->range.no_range)
+		again = b->range.no_range = true;
 	if (!again)
 		return http_again(retry, a, r, op, take_err, errp);
 	http_response_release(r);
@@ -219,23 +146,24 @@ static int recover(struct blob_read *b, struct retry *retry, enum attempt a,
 static int read_all(struct blob_read *b, const struct op *op,
 		    struct error **errp)
 {
+	struct http_range *g = &b->range;
 	struct retry retry;
 	int r = 0;
 
 	retry_init(&retry, &b->h->times, op_deadline(op));
 	retry.must_exist = !b->h->mirror_of;
-	while (r == 0 && b->pos < b->end) {
+	while (r == 0 && g->pos < g->end) {
 		struct http_response answer;
 		struct error *err = NULL;
-		uint64_t before = b->pos;
+		uint64_t before = g->pos;
 		bool at_target = false;
 		enum attempt a =
 			read_once(b, &retry, &answer, &at_target, op, &err);
 
-		retry_progress(&retry, b->pos - before);
-		if (!b->enough)
+		retry_progress(&retry, g->pos - before);
+		if (!g->enough)
 			a = judge(b, a, &answer, &err);
-		if (b->enough || a == ATTEMPT_OK) {
+		if (g->enough || a == ATTEMPT_OK) {
 			error_free(err);
 			http_response_release(&answer);
 		} else {
@@ -254,13 +182,9 @@ int registry_http_read_blob(struct registry *r, const char *repo,
 	struct registry_http *h = registry_http_of(r);
 	cleanup_free char *path = NULL;
 	struct blob_read b = {
-		.sink = {.write = write_wanted},
 		.h = h,
 		.repo = repo,
-		.out = sink,
 		.size = size,
-		.pos = off,
-		.end = off + len,
 	};
 	int rc = registry_http_check(repo, NULL, errp);
 
@@ -271,6 +195,7 @@ int registry_http_read_blob(struct registry *r, const char *repo,
 				 digest_to_str(d).str);
 	path = registry_http_blob_path(repo, d);
 	b.path = path;
+	http_range_init(&b.range, sink, off, len);
 	rc = read_all(&b, op, errp);
 	if (rc < 0)
 		return error_prefix(errp, rc, "reading blob '%s' of '%s/%s'",
