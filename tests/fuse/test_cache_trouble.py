@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A mount over a cache that is full, or cannot be written at all: what is not there streams
-through memory, verified as ever."""
+"""A mount over a cache that is full, damaged, or cannot be written at all: what is not there
+streams through memory, verified as ever."""
 import contextlib
 import errno
 import os
@@ -112,5 +112,19 @@ def offline_with_a_full_cache(env):
             compare(at, top)
 
 
-mopstest.run([a_full_cache, a_cache_that_gets_full, a_cache_that_is_read_only,
+def a_tree_that_is_cut_off_under_a_mount(env):
+    top = bundle(env)
+    with env.mount("demo:1") as at:
+        trees = [p for p in (env.cache() / "blobs").glob("sha256/*/*") if p.read_bytes()[:8] == b"MOPSTREE"]
+        if not trees:
+            raise Failed("no tree in the cache")
+        for path in trees:
+            path.chmod(0o600)
+            os.truncate(path, 0)
+        compare(at, top)
+    with env.mount("demo:1") as at:
+        compare(at, top)
+
+
+mopstest.run([a_tree_that_is_cut_off_under_a_mount, a_full_cache, a_cache_that_gets_full, a_cache_that_is_read_only,
               a_read_only_cache_without_the_bundle, offline_with_a_full_cache])
