@@ -9,6 +9,7 @@ does that for the whole run).
 import base64
 import contextlib
 import hashlib
+import http.server
 import json
 import os
 import pathlib
@@ -21,6 +22,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -177,6 +179,26 @@ def free_port():
         return s.getsockname()[1]
 
 
+class LocalServer:
+    """An HTTP server on loopback, in threads of this process, as long as @env."""
+
+    class Quiet(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request, client_address):
+            """A client that went away is no news."""
+
+    def __init__(self, env, handler):
+        self.server = self.Quiet(("127.0.0.1", 0), handler)
+        self.host = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        env.servers.append(self)
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
 class DockerRegistry:
     """Debian's docker-registry on a free loopback port, with an access log.
 
@@ -197,7 +219,7 @@ class DockerRegistry:
             need_program("openssl")
             from tokens import TokenService
             self.tokens = TokenService(self.dir, user, password, **tokens)
-            env.servers.append(self.tokens)
+            self.tokens.serve(LocalServer(env, self.tokens.handler()).host)
             self.auth = self.tokens.config()
         else:
             self.auth = self.make_users(user, password) if user else ""

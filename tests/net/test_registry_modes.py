@@ -5,11 +5,10 @@ import http.server
 import pathlib
 import shutil
 import sys
-import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "servers"))
-from mopstest import DockerRegistry, Failed, Skip, run, same, snapshot, write_random  # noqa: E402
+from mopstest import DockerRegistry, Failed, LocalServer, Skip, run, same, snapshot, write_random  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
 USER, WORD = "alice", "won:der-canary"
@@ -193,14 +192,7 @@ class Snoop:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        env.servers.append(self)
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.host = LocalServer(env, Handler).host
 
 
 def mirrors(env):

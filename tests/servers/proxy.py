@@ -5,8 +5,9 @@ import http.client
 import http.server
 import select
 import socket
-import threading
 import urllib.parse
+
+from mopstest import LocalServer
 
 
 class Proxy:
@@ -69,17 +70,4 @@ class Proxy:
 
             do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = forward
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request, client_address):
-                """A client that went away is no news."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        env.servers.append(self)
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.host = LocalServer(env, Handler).host

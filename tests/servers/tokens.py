@@ -8,7 +8,6 @@ import base64
 import http.server
 import json
 import subprocess
-import threading
 import time
 import urllib.parse
 import uuid
@@ -33,6 +32,12 @@ class TokenService:
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         pem = (folder / "token.pem").read_text()
         self.x5c = ["".join(pem.split("-----")[2].split())]
+        self.realm = None
+
+    def serve(self, host):
+        self.realm = f"http://{host}/token"
+
+    def handler(self):
         service = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -55,10 +60,7 @@ class TokenService:
                     service.password if form["refresh_token"] == ["refresh-" + service.user] else ""
                 service.answer(self, kind, form, name, word, True)
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.realm = f"http://127.0.0.1:{self.server.server_address[1]}/token"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return Handler
 
     def config(self):
         return (f"auth: {{token: {{realm: '{self.realm}', service: {self.SERVICE}, issuer: {self.ISSUER}, "
@@ -104,7 +106,3 @@ class TokenService:
         handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()
         handler.wfile.write(data)
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()

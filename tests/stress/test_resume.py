@@ -9,11 +9,10 @@ import pathlib
 import re
 import signal
 import sys
-import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from mopstest import MOPS, DockerRegistry, Failed, run, wait_for, write_random  # noqa: E402
+from mopstest import MOPS, DockerRegistry, Failed, LocalServer, run, wait_for, write_random  # noqa: E402
 
 ROUNDS = int(os.environ.get("MOPS_STRESS_ROUNDS", "2"))
 SIZE, KILLED_AT, AGAIN_MAX = 300_000_000, 100_000_000, 200_000_000
@@ -98,20 +97,7 @@ class KeepingRegistry:
 
             do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = route
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request, client_address):
-                """A client that was killed is no news."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        env.servers.append(self)
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.host = LocalServer(env, Handler).host
 
 
 def make_bundle(env, seed):
