@@ -144,7 +144,7 @@ static int session_token(struct aws_chain *c, char **ret, const struct op *op,
 		.try_ms = INSTANCE_TRY_MS,
 		.tries = 1,
 	};
-	struct http_response answer;
+	struct http_response answer = {.retry_after_ms = -1};
 	int r = provider_ask(c->metadata, &rq, &answer, op, errp);
 
 	if (r < 0)
@@ -170,7 +170,7 @@ static int role_name(struct aws_chain *c, const char *const *headers,
 		.try_ms = TRY_MS,
 		.tries = TRIES,
 	};
-	struct http_response answer;
+	struct http_response answer = {.retry_after_ms = -1};
 	struct strbuf sb = STRBUF_INIT;
 	int r = provider_ask(c->metadata, &rq, &answer, op, errp);
 

@@ -62,7 +62,7 @@ int aws_web_identity(struct aws_chain *c, const char *token_file,
 	cleanup_secret_strbuf struct strbuf form = STRBUF_INIT;
 	cleanup_secret char *token = NULL;
 	cleanup_free char *url = endpoint(c);
-	struct http_response answer;
+	struct http_response answer = {.retry_after_ms = -1};
 	struct provider_request rq = {
 		.name = "the AWS token service",
 		.method = HTTP_POST,

@@ -62,7 +62,7 @@ static int ask_source(struct google_identity *id, const struct json *source,
 		.try_ms = TRY_MS,
 		.tries = TRIES,
 	};
-	struct http_response answer;
+	struct http_response answer = {.retry_after_ms = -1};
 	int r = google_check_url(url, errp);
 
 	if (r < 0)

@@ -191,7 +191,7 @@ static int from_metadata(struct google_identity *id, struct secret **ret,
 	};
 	cleanup_secret_json struct json *doc = NULL;
 	cleanup_error struct error *err = NULL;
-	struct http_response answer;
+	struct http_response answer = {.retry_after_ms = -1};
 	int r;
 
 	if (off && strcasecmp(off, "true") == 0)

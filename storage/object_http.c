@@ -115,7 +115,7 @@ int object_call(struct object_http *h, const struct object_call *c,
 int object_command(struct object_http *h, const struct object_call *c,
 		   const struct op *op, struct error **errp)
 {
-	struct http_response answer;
+	struct http_response answer = {.retry_after_ms = -1};
 	int r = object_call(h, c, &answer, op, errp);
 
 	if (r == 0)

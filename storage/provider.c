@@ -147,7 +147,7 @@ int provider_ask_json(struct http_client *client,
 		      const struct provider_request *rq, struct json **ret,
 		      const struct op *op, struct error **errp)
 {
-	struct http_response answer;
+	struct http_response answer = {.retry_after_ms = -1};
 	int r = provider_ask(client, rq, &answer, op, errp);
 
 	if (r < 0)

@@ -128,9 +128,11 @@ static void nobody_went_elsewhere(struct conformance *c, const struct server *s)
 int main(void)
 {
 	const char *const argv[] = {"odd_store.py", NULL};
+	char *const payers[] = {(char *)"our-bill", NULL};
 	/* Time without end is one of the oddities. */
 	struct s3_options o = {
 		.times = {.connect_ms = 2000, .stall_ms = 4000, .io_ms = 6000},
+		.requester_pays = payers,
 	};
 	struct conformance c = {.label = "odd store"};
 	cleanup_free char *url = NULL;
@@ -160,6 +162,10 @@ int main(void)
 		 "an endless one is none");
 	stat_one(&c, &st, "s3://bucket/nolength", -EPROTO, false,
 		 "a size that is not said");
+	stat_one(&c, &st, "s3://our-bill/payer", 0, true,
+		 "a bucket whose reader pays, and who agreed");
+	stat_one(&c, &st, "s3://bucket/payer", -EACCES, false,
+		 "and who did not");
 	nobody_went_elsewhere(&c, &server);
 	store_stack_close(&st);
 	server_stop(&server);

@@ -147,6 +147,12 @@ class Odd(http.server.BaseHTTPRequestHandler):
         while True:
             self.wfile.write(b"10000\r\n" + b"x" * 65536 + b"\r\n")
 
+    def payer(self):
+        signed = "x-amz-request-payer" in self.headers["Authorization"]
+        if self.headers["x-amz-request-payer"] != "requester" or not signed:
+            return self.answer(403, error("AccessDenied"))
+        return self.sound()
+
     def weak(self):
         self.answer(200, BODY, [("ETag", 'W/"e"')])
 
