@@ -42,9 +42,14 @@ static bool is_hub(const char *host, size_t n)
 	return false;
 }
 
+bool docker_config_is_hub(const char *host)
+{
+	return is_hub(host, strlen(host));
+}
+
 const char *docker_config_server(const char *host)
 {
-	return is_hub(host, strlen(host)) ? HUB_KEY : host;
+	return docker_config_is_hub(host) ? HUB_KEY : host;
 }
 
 static bool is_host(const char *p, size_t n, const char *host)

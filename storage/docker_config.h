@@ -36,6 +36,9 @@ int docker_config_find(const char *text, size_t n, const char *host,
 		       const char *repo, struct docker_config_match *ret,
 		       struct error **errp);
 
+/* Is it one of Docker Hub's names? */
+bool docker_config_is_hub(const char *host);
+
 /* How helpers and files name @host: itself, or Docker Hub's URL of old. */
 const char *docker_config_server(const char *host);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "storage/docker_config.h"
 #include "storage/registry_http_internal.h"
 
 int registry_http_check(const char *repo, const char *tag, struct error **errp)
@@ -101,20 +102,26 @@ static int parse_host(const char *scheme, const char *host,
 	return error_set(errp, EINVAL, "'%s' is no registry host", host);
 }
 
+/* Docker Hub's API is not at the host that references name. */
+static const char *api_host(const char *host)
+{
+	return docker_config_is_hub(host) ? "registry-1.docker.io" : host;
+}
+
 int registry_http_new(struct http_client *client,
 		      const struct registry_http_options *o,
 		      struct registry **ret, struct error **errp)
 {
 	struct http_url origin = {0};
 	struct registry_http *h;
-	int r = parse_host("https", o->host, &origin, errp);
+	int r = parse_host("https", api_host(o->host), &origin, errp);
 
 	if (r < 0)
 		return r;
 	if (!o->tls &&
 	    (o->plain_http || address_host_is_loopback(origin.host))) {
 		http_url_release(&origin);
-		r = parse_host("http", o->host, &origin, errp);
+		r = parse_host("http", api_host(o->host), &origin, errp);
 		if (r < 0)
 			return r;
 	}

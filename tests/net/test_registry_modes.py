@@ -174,6 +174,15 @@ def a_proxy_for_https(env):
     expect(all(t == registry.host for _, t, _ in proxy.log), proxy.log)
 
 
+def docker_hub_by_its_api_host(env):
+    """Seen by a proxy; nobody leaves this machine."""
+    proxy = Proxy(env)
+    env.vars.update(https_proxy=f"http://{proxy.host}", MOPS_IO_TIMEOUT="500ms", MOPS_CONNECT_TIMEOUT="500ms")
+    for host in ("docker.io", "index.docker.io"):
+        refused(env, f"{host}/team/model:v1")
+    expect({t for _, t, _ in proxy.log} == {"registry-1.docker.io:443"}, proxy.log)
+
+
 class Snoop:
     """A mirror that wants to know who is asking."""
 
@@ -239,5 +248,5 @@ def a_push_takes_blobs_from_another_repository(env):
 
 
 run([anonymous, basic, token, token_of_an_identity, token_from_a_helper, tls, tls_by_certs_d,
-     tls_by_a_folder_of_authorities, a_proxy_for_http, a_proxy_for_https, mirrors,
+     tls_by_a_folder_of_authorities, a_proxy_for_http, a_proxy_for_https, docker_hub_by_its_api_host, mirrors,
      a_mirror_is_not_told_who_we_are, a_push_takes_blobs_from_another_repository])

@@ -35,7 +35,12 @@ class Proxy:
             def do_CONNECT(self):
                 if not self.allowed():
                     return
-                with socket.create_connection(("127.0.0.1", int(self.path.rsplit(":", 1)[1]))) as out:
+                try:
+                    out = socket.create_connection(("127.0.0.1", int(self.path.rsplit(":", 1)[1])))
+                except OSError:
+                    self.send_error(502)
+                    return
+                with out:
                     self.send_response(200)
                     self.end_headers()
                     self.wfile.flush()
