@@ -248,10 +248,10 @@ static enum attempt refused(struct token_ask *k, struct error **errp)
 	if (a == ATTEMPT_UNAUTHORIZED && k->logged_in)
 		error_hint(errp, 0,
 			   "the stored login was not accepted: renew it with "
-			   "'mops login %s', or go without by --anonymous",
+			   "'docker login %s', or go without by --anonymous",
 			   k->h->host);
 	else if (a == ATTEMPT_UNAUTHORIZED)
-		error_hint(errp, 0, "try 'mops login %s'", k->h->host);
+		error_hint(errp, 0, "try 'docker login %s'", k->h->host);
 	return a;
 }
 
