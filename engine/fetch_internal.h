@@ -39,6 +39,7 @@
 #define FETCH_SYNC_NS      NS_PER_S
 #define FETCH_CLAIM_NS     (20 * NS_PER_S) /* without progress by its holder */
 #define FETCH_ROUNDS_MAX   5
+#define FETCH_REFUSED_MAX  20 /* chunks that came and could not be stored */
 
 enum fetch_class { FETCH_DEMAND, FETCH_AHEAD, FETCH_BACKGROUND };
 enum fetch_state { FETCH_QUEUED, FETCH_FLYING, FETCH_PARKED };
@@ -50,6 +51,7 @@ struct fetch_run {
 	enum fetch_class class;
 	enum fetch_state state;
 	uint32_t pos, end; /* chunks still wanted */
+	unsigned refused;  /* chunks, while it was being sealed elsewhere */
 	bool started;      /* its request is under way: may be cut short */
 	atomic_bool cancel;
 	/* Parked: */

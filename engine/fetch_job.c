@@ -241,6 +241,13 @@ static void transfer(struct flight *fl)
 			break;
 		if (atomic_load(&fl->run->cancel))
 			break; /* who waits by now asks again */
+		if (fl->busy && ++fl->run->refused > FETCH_REFUSED_MAX) {
+			fl->busy = false;
+			fl->unkept = true;
+			error_freep(&err);
+			r = error_set(&err, EIO,
+				      "the cache does not take its chunks");
+		}
 		if (fl->busy)
 			break; /* parked, and then asked for again */
 		if (once_more(fl, r))
