@@ -175,9 +175,8 @@ static void stores_locked(struct session *s)
 
 	s->has_stores = true;
 	s->stores.by_scheme[URI_FILE] = object_store_file_new(set->file_roots);
-	/* What is wrong with the settings of the client is said by who uses
-	 * it for a registry; there is no store over it then. */
-	if (http_locked(s, NULL) < 0 || metadata_locked(s, NULL) < 0)
+	if (http_locked(s, &s->stores.missing) < 0 ||
+	    metadata_locked(s, &s->stores.missing) < 0)
 		return;
 	s3.client = azure.client = gcs.client = s->http;
 	s3.metadata = azure.metadata = gcs.metadata = s->metadata;

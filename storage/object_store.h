@@ -90,6 +90,7 @@ unsigned object_store_fault_calls(struct object_store *s);
  * schemes this program has no store for (-EPROTONOSUPPORT). */
 struct object_stores {
 	struct object_store *by_scheme[4]; /* indexed by enum uri_scheme */
+	struct error *missing; /* NULL, or why there is not one for each */
 };
 struct object_store *object_stores_for(const struct object_stores *s,
 				       const struct pointer_uri *uri,

@@ -12,7 +12,11 @@ struct object_store *object_stores_for(const struct object_stores *s,
 
 	if ((size_t)uri->scheme < ARRAY_SIZE(s->by_scheme))
 		store = s->by_scheme[uri->scheme];
-	if (!store)
+	if (!store && s->missing)
+		error_set(errp, s->missing->code,
+			  "no store for '%s://' here: %s",
+			  uri_scheme_name(uri->scheme), s->missing->message);
+	else if (!store)
 		error_set(errp, EPROTONOSUPPORT, "no store for '%s://' here",
 			  uri_scheme_name(uri->scheme));
 	return store;
@@ -26,4 +30,5 @@ void object_stores_release(struct object_stores *s)
 		object_store_free(s->by_scheme[i]);
 		s->by_scheme[i] = NULL;
 	}
+	error_freep(&s->missing);
 }

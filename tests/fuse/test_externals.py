@@ -85,6 +85,10 @@ def a_file_that_is_there_already(env):
     report = env.mops_json("verify", "reg@1")
     if report["externals_by_size"] != 1:
         raise mopstest.Failed(f"verify: {report}")
+    env.new_cache()
+    p = env.mops("cat", "reg@1", "w.bin", code=None, env={"https_proxy": "gopher://x"})
+    if p.returncode == 0 or b"https_proxy" not in p.stderr:
+        raise mopstest.Failed(f"what is wrong with the proxy is not said: {p.stderr}")
 
 
 def expect_errno(want, path):
