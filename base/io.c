@@ -38,6 +38,19 @@ ssize_t io_pread_full(int fd, void *buf, size_t n, uint64_t off)
 	return (ssize_t)done;
 }
 
+char *io_last_line(int fd)
+{
+	char buf[1024];
+	ssize_t n = io_pread_full(fd, buf, sizeof(buf) - 1, 0);
+	char *line;
+
+	buf[MAX(n, 0)] = '\0';
+	for (n = (ssize_t)strlen(buf); n > 0 && buf[n - 1] == '\n'; n--)
+		buf[n - 1] = '\0';
+	line = strrchr(buf, '\n');
+	return xstrdup(line ? line + 1 : buf);
+}
+
 ssize_t io_read_full(int fd, void *buf, size_t n)
 {
 	char *p = buf;

@@ -15,6 +15,9 @@
 
 /* Read exactly @n bytes unless the file ends: returns the count. */
 ssize_t io_pread_full(int fd, void *buf, size_t n, uint64_t off);
+/* The last line of what a program wrote to @fd, its first KiB; "" if nothing.
+ * Heap. */
+char *io_last_line(int fd);
 ssize_t io_read_full(int fd, void *buf, size_t n);
 int io_pwrite_full(int fd, const void *buf, size_t n, uint64_t off);
 int io_write_full(int fd, const void *buf, size_t n);

@@ -73,20 +73,6 @@ static void log_only(enum fuse_log_level level, const char *fmt, va_list ap)
 	errno = keep;
 }
 
-/* What was written to @fd, its last line: "fusermount3: …". Heap. */
-static char *last_line(int fd)
-{
-	char buf[1024];
-	ssize_t n = io_pread_full(fd, buf, sizeof(buf) - 1, 0);
-	char *line;
-
-	buf[MAX(n, 0)] = '\0';
-	for (n = (ssize_t)strlen(buf); n > 0 && buf[n - 1] == '\n'; n--)
-		buf[n - 1] = '\0';
-	line = strrchr(buf, '\n');
-	return xstrdup(line ? line + 1 : buf);
-}
-
 /* fusermount3 and libfuse tell the reason on stderr; we say it once, in the
  * one line of our own. */
 int attach_mount(struct mount *m, struct error **errp)
@@ -105,7 +91,7 @@ int attach_mount(struct mount *m, struct error **errp)
 		dup2(keep, STDERR_FILENO);
 	if (r == 0)
 		return 0;
-	why = said >= 0 ? last_line(said) : xstrdup("");
+	why = said >= 0 ? io_last_line(said) : xstrdup("");
 	return error_set(errp, EIO, "mounting on '%s': %s", m->mountpoint,
 			 *why ? why : "it was refused");
 }

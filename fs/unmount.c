@@ -3,27 +3,35 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/io.h"
 #include "fs/mountinfo.h"
 
-/* The setuid tool of libfuse. Returns 0, -EBUSY when it refused, or -errno
- * when it could not be run. */
-static int run_fusermount(const char *dir, bool lazy)
+/* The setuid tool of libfuse. -EBUSY the mount is in use; -EIO another reason,
+ * which it told; else -errno when it could not be run. */
+static int run_fusermount(const char *dir, bool lazy, struct error **errp)
 {
-	const char *argv[] = {"fusermount3", "-u", "-q", lazy ? "-z" : "-q",
+	const char *argv[] = {"fusermount3", "-u", lazy ? "-z" : "-u",
 			      "--",          dir,  NULL};
+	cleanup_fd int said = memfd_create("stderr", MFD_CLOEXEC);
 	posix_spawn_file_actions_t actions;
+	cleanup_free char *why = NULL;
 	int status, r;
 	pid_t pid;
 
+	if (said < 0)
+		return -errno;
 	posix_spawn_file_actions_init(&actions);
-	for (int fd = 0; fd <= 2; fd++)
+	for (int fd = 0; fd <= 1; fd++)
 		posix_spawn_file_actions_addopen(&actions, fd, "/dev/null",
 						 O_RDWR, 0);
+	posix_spawn_file_actions_adddup2(&actions, said, 2);
 	r = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)argv,
 			 environ);
 	posix_spawn_file_actions_destroy(&actions);
@@ -32,7 +40,13 @@ static int run_fusermount(const char *dir, bool lazy)
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	why = io_last_line(said);
+	if (strcasestr(why, "busy"))
+		return -EBUSY;
+	return error_set(errp, EIO, "unmounting '%s': %s", dir,
+			 *why ? why : "fusermount3 failed");
 }
 
 static int check_ours(const char *dir, struct error **errp)
@@ -52,6 +66,7 @@ static int check_ours(const char *dir, struct error **errp)
 
 int unmount_at(const char *dir, bool lazy, struct error **errp)
 {
+	cleanup_error struct error *err = NULL;
 	int r = check_ours(dir, errp);
 
 	if (r < 0)
@@ -59,7 +74,9 @@ int unmount_at(const char *dir, bool lazy, struct error **errp)
 	r = umount2(dir, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) < 0 ? -errno
 									: 0;
 	if (r == -EPERM)
-		r = run_fusermount(dir, lazy);
+		r = run_fusermount(dir, lazy, &err);
+	if (err)
+		return error_propagate(errp, &err, r);
 	if (r == -EBUSY) {
 		error_set(errp, EBUSY, "'%s' is in use", dir);
 		return error_hint(errp, r,

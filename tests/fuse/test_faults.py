@@ -76,7 +76,7 @@ def time_of_sleepers(sig):
     """How long a process of the same kind takes that waits for nobody."""
     times = []
     for _ in range(5):
-        proc = subprocess.Popen([sys.executable, "-c", "import os, mmap, signal, time; print(); time.sleep(99)"],
+        proc = subprocess.Popen([sys.executable, "-c", "import os, mmap, signal, time; print(flush=True); time.sleep(99)"],
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         proc.stdout.readline()
         times.append(time_to_die(proc, sig))

@@ -383,6 +383,12 @@ set -e
 mknod "$1/fuse" c 10 229
 chmod 666 "$1/fuse"
 mount --bind "$1/fuse" /dev/fuse
+# fusermount3 looks for the mount in there; a root that was never booted lacks it.
+if [ ! -e /etc/mtab ]; then
+	cp -a /etc "$1/etc"
+	ln -s /proc/self/mounts "$1/etc/mtab"
+	mount --bind "$1/etc" /etc
+fi
 shift
 exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
 """

@@ -6,15 +6,11 @@ of ours, which notes each connection: what must not be contacted is seen not to 
 registry at 8.8.8.8 redirects downloads and uploads to addresses and names in every
 spelling, and along graphs of redirects. Its login is a canary."""
 import base64
-import ctypes
 import hashlib
 import json
-import os
 import pathlib
 import random
 import socket
-import struct
-import subprocess
 import sys
 import threading
 
@@ -23,11 +19,12 @@ sys.path.insert(0, str(HERE.parent / "lib"))
 sys.path.insert(0, str(HERE.parent / "servers"))
 from faults import Closed, Exchange  # noqa: E402
 from mopstest import Failed, need_program, need_root, run, write_random  # noqa: E402
+from names import own_names  # noqa: E402
 
 HOME, OTHER, PORT = "8.8.8.8", "1.1.1.1", 7000
 CANARY = "canary-of-the-registry"
 LOGIN = "Basic " + base64.b64encode(f"alice:{CANARY}".encode()).decode()
-NAMES = {}  # what the name server says: name → list of addresses, one an answer
+NAMES = {}  # name → its addresses, one an answer
 
 # Never, from a registry on the Internet: literal addresses in any spelling.
 FORBIDDEN = """
@@ -149,48 +146,21 @@ class Internet:
         return [(h, m, p) for h, m, p, auth in self.seen if auth and h != HOME]
 
 
-def name_server():
-    """Each name has a list of answers that are given in turn; the last one stays."""
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.bind(("127.0.0.153", 53))
-
-    def loop():
-        while True:
-            q, peer = s.recvfrom(4096)
-            labels, at = [], 12
-            while q[at]:
-                labels.append(q[at + 1:at + 1 + q[at]].decode())
-                at += q[at] + 1
-            kind = struct.unpack(">H", q[at + 1:at + 3])[0]
-            answers = NAMES.get(".".join(labels).lower())
-            records = b""
-            if answers and kind == 1:
-                address = answers.pop(0) if len(answers) > 1 else answers[0]
-                records = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4" + socket.inet_aton(address)
-            head = struct.pack(">HHHHHH", struct.unpack(">H", q[:2])[0], 0x8180 | (0 if answers else 3), 1, bool(records),
-                               0, 0)
-            s.sendto(head + q[12:at + 5] + records, peer)
-    threading.Thread(target=loop, daemon=True).start()
+def name(asked, consume):
+    """The answers of a name are given in turn; the last one stays."""
+    answers = NAMES.get(asked)
+    if not answers:
+        return None
+    return answers.pop(0) if consume and len(answers) > 1 else answers[0]
 
 
 def own_internet(env):
     """Namespaces of our own; all addresses are local."""
     need_root()
     need_program("ip")
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(0x40000000 | 0x00020000):
-        raise Failed(f"unshare: {os.strerror(ctypes.get_errno())}")
-    conf = env.dir("names") / "resolv.conf"
-    conf.write_text("nameserver 127.0.0.153\noptions timeout:1 attempts:1\n")
-    for argv in ("mount --make-rprivate /", f"mount --bind {conf} {os.path.realpath('/etc/resolv.conf')}",
-                 "ip link set lo up", f"ip addr add {HOME}/32 dev lo", "ip addr add 2a00:1450::5/128 dev lo",
-                 "ip route add local 0.0.0.0/0 dev lo", "ip -6 route add local ::/0 dev lo",
-                 # A source address of the world's for what leads there.
-                 f"ip route replace local default dev lo src {HOME}"):
-        p = subprocess.run(argv.split(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        if p.returncode and "replace" not in argv:
-            raise Failed(f"{argv}: {p.stdout.decode()}")
-    name_server()
+    own_names(env, name, net=[
+        "ip link set lo up", f"ip addr add {HOME}/32 dev lo", "ip addr add 2a00:1450::5/128 dev lo",
+        "ip route add local 0.0.0.0/0 dev lo", "ip -6 route add local ::/0 dev lo"])
 
 
 class World:
