@@ -417,10 +417,10 @@ class Registry:
             x.answer(404, b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}')
         elif x.method in ("PATCH", "PUT"):
             length = int(x.header("content-length") or 0)
-            half = x.f.read(length // 2)
+            half = self.read(x, length // 2)
             if length >= MIN_SIZE and self.strike(x, "middle"):
                 raise Closed
-            self.uploads[session] += half + x.f.read(length - len(half))
+            self.uploads[session] += half + self.read(x, length - len(half))
             self.uploaded(x, repo, session)
         elif x.method == "GET":
             x.answer(204, b"", f"Location: /v2/{repo}/blobs/uploads/{session}",
@@ -441,7 +441,14 @@ class Registry:
         self.blobs[claimed] = data
         x.answer(201, b"", "Docker-Content-Digest: " + claimed)
 
+    def body(self, x):
+        return self.read(x, int(x.header("content-length") or 0))
+
     @staticmethod
-    def body(x):
-        return x.f.read(int(x.header("content-length") or 0))
+    def read(x, n):
+        """All of it: a client that leaves in the middle has sent nothing."""
+        data = x.f.read(n)
+        if len(data) < n:
+            raise Closed
+        return data
 

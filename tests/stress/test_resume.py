@@ -107,7 +107,7 @@ def make_bundle(env, seed):
 
 
 def kill_at(env, source, ref, received):
-    """Push, and kill it once KILLED_AT bytes arrived."""
+    """Push, and kill it once KILLED_AT bytes arrived and were kept."""
     push = env.start(MOPS, "push", source, "--to", ref, "-q", env={"MOPS_LIMIT_RATE": "150MB"})
     try:
         wait_for("bytes to arrive", lambda: push.poll() is not None or received() >= KILLED_AT, 120)
@@ -123,7 +123,7 @@ def resumed(env, registry):
         source = make_bundle(env, f"resume {i}")
         ref = f"{registry.host}/team/model:v{i}"
         registry.received = 0
-        kill_at(env, source, ref, lambda: registry.received)
+        kill_at(env, source, ref, lambda: sum(map(len, registry.sessions.values())))
         time.sleep(0.2)  # what was on its way arrives
         before, registry.received = registry.received, 0
         said = env.mops("push", source, "--to", ref, "-vv")
