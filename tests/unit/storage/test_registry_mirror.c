@@ -96,7 +96,7 @@ Test(registry_mirror, that_fails_is_left_alone_for_a_while)
 	arm(&fail);
 	put(mirrors[1], "x");
 	for (uint64_t off = 0; off < 4; off++)
-		cr_expect(eq(int, read_from(off, TEXT + off), 0));
+		cr_expect(eq(int, read_from(off, &TEXT[off]), 0));
 	cr_expect(eq(uint, reads(mirrors[0]), 1));
 	cr_expect(eq(uint, reads(mirrors[1]), 4));
 	cr_expect(eq(uint, reads(upstream), 0));
@@ -126,7 +126,7 @@ static int break_off(struct registry *r, const char *repo,
 		     uint64_t len, struct sink *sink, const struct op *op,
 		     struct error **errp)
 {
-	int rc = sink->write(sink, TEXT + off, 4, errp);
+	int rc = sink->write(sink, &TEXT[off], 4, errp);
 
 	return rc < 0 ? rc : error_set(errp, EIO, "broken");
 }
