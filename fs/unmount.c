@@ -17,8 +17,8 @@
  * which it told; else -errno when it could not be run. */
 static int run_fusermount(const char *dir, bool lazy, struct error **errp)
 {
-	const char *argv[] = {"fusermount3", "-u", lazy ? "-z" : "-u",
-			      "--",          dir,  NULL};
+	const char *argv[] = {"fusermount3", lazy ? "-uz" : "-u", "--", dir,
+			      NULL};
 	cleanup_fd int said = memfd_create("stderr", MFD_CLOEXEC);
 	posix_spawn_file_actions_t actions;
 	cleanup_free char *why = NULL;

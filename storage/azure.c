@@ -8,26 +8,6 @@
 #define WHOLE_MAX  ((uint64_t)64 << 20)
 #define BLOCK_SIZE ((uint64_t)16 << 20)
 
-static int azure_stat(struct object_store *s, const struct pointer_uri *uri,
-		      struct object_info *ret, const struct op *op,
-		      struct error **errp)
-{
-	cleanup_http_response struct http_response r = {.retry_after_ms = -1};
-	cleanup_free char *name = object_name(uri);
-	const struct object_call c = {.method = HTTP_HEAD, .uri = uri};
-	struct object_info info = {0};
-	int rc = object_call(object_http_of(s), &c, &r, op, errp);
-
-	if (rc == 0)
-		rc = object_length(&r, name, &info.size, errp);
-	if (rc < 0)
-		return rc;
-	object_claim(&r, "x-ms-meta-sha256", &info);
-	object_etag(&r, info.validator);
-	*ret = info;
-	return 0;
-}
-
 static void azure_free(struct object_store *s)
 {
 	struct azure *az = azure_of(object_http_of(s));
@@ -39,7 +19,7 @@ static void azure_free(struct object_store *s)
 }
 
 static const struct object_store_ops ops = {
-	.stat = azure_stat,
+	.stat = object_http_stat,
 	.read = object_http_read,
 	.put = azure_put,
 	.remove = object_http_remove,
@@ -50,6 +30,7 @@ static const struct object_dialect dialect = {
 	.compose = azure_compose,
 	.refused = azure_refused,
 	.validator = object_etag,
+	.claim = "x-ms-meta-sha256",
 	.pin_header = "if-match",
 };
 

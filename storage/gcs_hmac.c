@@ -81,26 +81,6 @@ static enum attempt hmac_refused(struct object_http *h,
 	return object_refuse(c, r, &said, errp);
 }
 
-static int hmac_stat(struct object_store *s, const struct pointer_uri *uri,
-		     struct object_info *ret, const struct op *op,
-		     struct error **errp)
-{
-	cleanup_http_response struct http_response r = {.retry_after_ms = -1};
-	cleanup_free char *name = object_name(uri);
-	const struct object_call c = {.method = HTTP_HEAD, .uri = uri};
-	struct object_info info = {0};
-	int rc = object_call(object_http_of(s), &c, &r, op, errp);
-
-	if (rc == 0)
-		rc = object_length(&r, name, &info.size, errp);
-	if (rc < 0)
-		return rc;
-	object_claim(&r, "x-goog-meta-sha256", &info);
-	gcs_validator(&r, info.validator);
-	*ret = info;
-	return 0;
-}
-
 static int hmac_put(struct object_store *s, const struct pointer_uri *uri,
 		    struct feed *feed, const struct digest *sha256,
 		    const struct op *op, struct error **errp)
@@ -140,7 +120,7 @@ static void hmac_free(struct object_store *s)
 }
 
 static const struct object_store_ops ops = {
-	.stat = hmac_stat,
+	.stat = object_http_stat,
 	.read = object_http_read,
 	.put = hmac_put,
 	.remove = object_http_remove,
@@ -153,6 +133,7 @@ static const struct object_dialect dialect = {
 	.compose = hmac_compose,
 	.refused = hmac_refused,
 	.validator = gcs_validator,
+	.claim = "x-goog-meta-sha256",
 	.pin_header = "x-goog-if-generation-match",
 	.read_headers = read_headers,
 	.n_read_headers = ARRAY_SIZE(read_headers),

@@ -48,11 +48,6 @@ static bool ends_in(const char *s, const char *suffix)
 	return n > m && strcmp(s + n - m, suffix) == 0;
 }
 
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* Sorted names in @folder; 0 when there is none such. */
 static int names_in(const char *folder, char ***ret, struct error **errp)
 {
@@ -71,8 +66,7 @@ static int names_in(const char *folder, char ***ret, struct error **errp)
 					 folder);
 		strv_append(ret, xstrdup(de->d_name));
 	}
-	if (*ret)
-		qsort(*ret, strv_len(*ret), sizeof(**ret), by_text);
+	strv_sort(*ret);
 	return 1;
 }
 

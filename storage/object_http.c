@@ -123,6 +123,34 @@ int object_command(struct object_http *h, const struct object_call *c,
 	return r;
 }
 
+int object_head(struct object_http *h, const struct object_call *c,
+		struct http_response *r, struct object_info *ret,
+		const struct op *op, struct error **errp)
+{
+	cleanup_free char *name = object_name(c->uri);
+	struct object_info info = {0};
+	int rc = object_call(h, c, r, op, errp);
+
+	if (rc == 0)
+		rc = object_length(r, name, &info.size, errp);
+	if (rc < 0)
+		return rc;
+	object_claim(r, h->dialect->claim, &info);
+	h->dialect->validator(r, info.validator);
+	*ret = info;
+	return 0;
+}
+
+int object_http_stat(struct object_store *s, const struct pointer_uri *uri,
+		     struct object_info *ret, const struct op *op,
+		     struct error **errp)
+{
+	cleanup_http_response struct http_response r = {.retry_after_ms = -1};
+	const struct object_call c = {.method = HTTP_HEAD, .uri = uri};
+
+	return object_head(object_http_of(s), &c, &r, ret, op, errp);
+}
+
 int object_http_remove(struct object_store *s, const struct pointer_uri *uri,
 		       const struct op *op, struct error **errp)
 {

@@ -71,6 +71,8 @@ struct object_dialect {
 				const struct op *op, struct error **errp);
 	/* The validator of an answer with bytes; "" when it has none. */
 	void (*validator)(const struct http_response *r, char ret[128]);
+	/* The header in which a HEAD tells the uploader's SHA-256, or NULL. */
+	const char *claim;
 	/* What sends it along: a header, or a query item. */
 	const char *pin_header, *pin_query;
 	/* More for each read; n_read_headers of them. */
@@ -114,6 +116,15 @@ bool object_cure_clock(struct object_http *h, const struct object_wire *w,
 int object_command(struct object_http *h, const struct object_call *c,
 		   const struct op *op, struct error **errp);
 
+/* HEAD: the size, the uploader's claim and the validator of an answer, which is
+ * kept in @r for what a dialect knows beside. */
+int object_head(struct object_http *h, const struct object_call *c,
+		struct http_response *r, struct object_info *ret,
+		const struct op *op, struct error **errp);
+/* The stat() of a table, where that is all of it. */
+int object_http_stat(struct object_store *s, const struct pointer_uri *uri,
+		     struct object_info *ret, const struct op *op,
+		     struct error **errp);
 /* The remove() of a table: DELETE, for stores that say when there is nothing. */
 int object_http_remove(struct object_store *s, const struct pointer_uri *uri,
 		       const struct op *op, struct error **errp);

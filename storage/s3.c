@@ -37,25 +37,18 @@ static int s3_stat(struct object_store *s, const struct pointer_uri *uri,
 	static const struct sign_pair headers[] = {
 		{"x-amz-checksum-mode", "ENABLED"}};
 	cleanup_http_response struct http_response r = {.retry_after_ms = -1};
-	cleanup_free char *name = object_name(uri);
 	const struct object_call c = {
 		.method = HTTP_HEAD,
 		.uri = uri,
 		.headers = headers,
 		.n_headers = 1,
 	};
-	struct object_info info = {0};
-	int rc = object_call(object_http_of(s), &c, &r, op, errp);
+	int rc = object_head(object_http_of(s), &c, &r, ret, op, errp);
 
+	/* What the store computed goes before what somebody claimed. */
 	if (rc == 0)
-		rc = object_length(&r, name, &info.size, errp);
-	if (rc < 0)
-		return rc;
-	take_checksum(&r, &info);
-	object_claim(&r, "x-amz-meta-sha256", &info);
-	object_etag(&r, info.validator);
-	*ret = info;
-	return 0;
+		take_checksum(&r, ret);
+	return rc;
 }
 
 /* DELETE of nothing is a success: so look first. */
@@ -91,6 +84,7 @@ static const struct object_dialect dialect = {
 	.compose = s3_compose,
 	.refused = s3_refused,
 	.validator = object_etag,
+	.claim = "x-amz-meta-sha256",
 	.pin_header = "if-match",
 };
 

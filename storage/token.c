@@ -44,11 +44,6 @@ static char **find_resource(char **list, const char *scope)
 	return NULL;
 }
 
-static int by_text(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void take_actions(const char *scope, char ***list)
 {
 	const char *p = scope + resource_len(scope);
@@ -72,8 +67,7 @@ static char *unite(const char *a, const char *b)
 	take_actions(a, &all);
 	if (b)
 		take_actions(b, &all);
-	if (all)
-		qsort(all, strv_len(all), sizeof(*all), by_text);
+	strv_sort(all);
 	strbuf_add(&sb, a, resource_len(a));
 	for (char **s = all; s && *s; s++) {
 		if (last && strcmp(last, *s) == 0)
