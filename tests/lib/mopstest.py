@@ -31,6 +31,7 @@ BUILD = pathlib.Path(os.environ.get("MOPS_BUILD", "build")).resolve()
 MOPS = BUILD / "cli" / "mops"
 MOPSFS = BUILD / "fs" / "mopsfs"
 SERVERS = pathlib.Path(__file__).resolve().parent.parent / "servers"
+TOOLS = pathlib.Path(__file__).resolve().parent.parent / "tools"
 
 
 class Skip(Exception):
@@ -351,6 +352,15 @@ def same(a, b, what="trees"):
         if a.get(key) != b.get(key):
             lines.append(f"{key}: {a.get(key)} against {b.get(key)}")
     raise Failed(f"{what} differ in {len(lines)} places:\n" + "\n".join(lines[:10]))
+
+
+def sound_cache(cache, kinds=("content", "bit", "mode", "foreign", "record"), rebooted=False):
+    """tests/tools/check_cache.py finds none of these in a cache folder."""
+    sys.path.insert(0, str(TOOLS))
+    from check_cache import check
+    findings = [str(f) for f in check(cache, rebooted) if f.kind in kinds]
+    if findings:
+        raise Failed(f"{cache}: {len(findings)} findings:\n" + "\n".join(findings[:10]))
 
 
 def write_random(path, size, seed):

@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from mopstest import (DockerRegistry, Failed, MOPS, MOPSFS, is_mounted, need_fuse, need_root, run, same,  # noqa: E402
-                      snapshot, wait_for, write_random)
+                      snapshot, sound_cache, wait_for, write_random)
 
 KILLS = int(os.environ.get("KILLS", "200"))
 RANDOM = random.Random(int(os.environ.get("SEED", "1")))
@@ -50,6 +50,8 @@ def kill_at_random(env, longest, *argv):
 
 
 def check_cache(env):
+    """By us, with what a kill left in it, and then by mops itself."""
+    sound_cache(env.cache())
     p = env.mops("verify", "--cache", code=None)
     if p.returncode:
         raise Failed(f"verify --cache: {p.stdout.decode()}{p.stderr.decode()}")
@@ -71,6 +73,7 @@ def killed_pushes(env):
             continue
         for _ in range(2):
             hits += kill_at_random(env, longest, MOPS, "push", src, "--to", ref)
+        sound_cache(env.cache())
         env.mops("push", src, "--to", ref)
         env.mops("verify", ref, "--deep")
         shutil.rmtree(env.cache(), ignore_errors=True)
@@ -153,6 +156,7 @@ def killed_mounts(env):
             raise Failed("a reader hangs on a killed mount")
         if wrong:
             raise Failed(f"wrong bytes: {wrong[:5]}")
+        sound_cache(env.cache())
         # Whatever is left of it does not keep the next mount away.
         env.mopsfs("mount", ref, at, timeout=60)
         env.mounts.append(at)
