@@ -6,16 +6,6 @@
 #include "storage/docker_config.h"
 #include "storage/registry_http_internal.h"
 
-int registry_http_check(const char *repo, const char *tag, struct error **errp)
-{
-	if (!repo_name_valid(repo))
-		return error_set(errp, EINVAL, "'%s' is no repository name",
-				 repo);
-	if (tag && !tag_valid(tag))
-		return error_set(errp, EINVAL, "'%s' is no tag", tag);
-	return 0;
-}
-
 char *registry_http_blob_path(const char *repo, const struct digest *d)
 {
 	return xasprintf("/v2/%s/blobs/%s", repo, digest_to_str(d).str);

@@ -186,7 +186,7 @@ int registry_http_read_blob(struct registry *r, const char *repo,
 		.repo = repo,
 		.size = size,
 	};
-	int rc = registry_http_check(repo, NULL, errp);
+	int rc = registry_check_names(repo, NULL, errp);
 
 	if (rc < 0)
 		return rc;
@@ -309,7 +309,7 @@ int registry_http_has_blob(struct registry *r, const char *repo,
 	struct registry_http *h = registry_http_of(r);
 	cleanup_free char *path = NULL;
 	cleanup_free char *what = NULL;
-	int rc = registry_http_check(repo, NULL, errp);
+	int rc = registry_check_names(repo, NULL, errp);
 
 	if (rc < 0)
 		return rc;

@@ -163,8 +163,6 @@ void registry_http_target_set(struct registry_http *h, const char *path,
 void registry_http_target_forget(struct registry_http *h, const char *path);
 void registry_http_targets_release(struct registry_http *h);
 
-/* -EINVAL with a message unless they are well-formed; @tag may be NULL. */
-int registry_http_check(const char *repo, const char *tag, struct error **errp);
 /* "/v2/<repo>/blobs/<digest>", heap. */
 char *registry_http_blob_path(const char *repo, const struct digest *d);
 /*

@@ -94,7 +94,7 @@ int registry_http_resolve(struct registry *r, const char *repo, const char *tag,
 								     -1};
 	struct registry_http *h = registry_http_of(r);
 	struct error *err = NULL;
-	int rc = registry_http_check(repo, tag, errp);
+	int rc = registry_check_names(repo, tag, errp);
 
 	if (rc < 0)
 		return rc;
@@ -175,7 +175,7 @@ int registry_http_get_manifest(struct registry *r, const char *repo,
 {
 	struct registry_http *h = registry_http_of(r);
 	struct digest_str name = digest_to_str(d);
-	int rc = registry_http_check(repo, NULL, errp);
+	int rc = registry_check_names(repo, NULL, errp);
 
 	for (int i = 0; rc == 0 && i < FETCHES_OF_A_DIGEST; i++) {
 		cleanup_http_response struct http_response answer = {
@@ -284,7 +284,7 @@ int registry_http_put_manifest(struct registry *r, const char *repo,
 	cleanup_manifest_info struct manifest_info info = {0};
 	struct registry_http *h = registry_http_of(r);
 	bool kept = false;
-	int rc = registry_http_check(repo, tag, errp);
+	int rc = registry_check_names(repo, tag, errp);
 
 	if (rc < 0)
 		return rc;
@@ -337,7 +337,7 @@ int registry_http_remove(struct registry *r, const char *repo, const char *tag,
 		.method = HTTP_DELETE,
 		.max_body = SMALL_BODY_MAX,
 	};
-	int rc = registry_http_check(repo, tag, errp);
+	int rc = registry_check_names(repo, tag, errp);
 
 	if (rc < 0)
 		return rc;

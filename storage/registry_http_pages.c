@@ -126,7 +126,7 @@ int registry_http_list_tags(struct registry *r, const char *repo, char ***ret,
 	cleanup_strv char **tags = NULL;
 	cleanup_free char *path = NULL;
 	cleanup_free char *what = NULL;
-	int rc = registry_http_check(repo, NULL, errp);
+	int rc = registry_check_names(repo, NULL, errp);
 
 	if (rc < 0)
 		return rc;

@@ -20,7 +20,7 @@ int registry_http_put_blob(struct registry *r, const char *repo,
 			   const struct op *op, struct error **errp)
 {
 	struct registry_http *h = registry_http_of(r);
-	int rc = registry_http_check(repo, NULL, errp);
+	int rc = registry_check_names(repo, NULL, errp);
 
 	if (rc < 0)
 		return rc;
@@ -48,10 +48,10 @@ int registry_http_mount_blob(struct registry *r, const char *repo,
 		.method = HTTP_POST,
 		.max_body = SMALL_BODY_MAX,
 	};
-	int rc = registry_http_check(repo, NULL, errp);
+	int rc = registry_check_names(repo, NULL, errp);
 
 	if (rc == 0)
-		rc = registry_http_check(from_repo, NULL, errp);
+		rc = registry_check_names(from_repo, NULL, errp);
 	if (rc < 0)
 		return rc;
 	uri_encode(&from, from_repo, strlen(from_repo), false);

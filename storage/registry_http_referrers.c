@@ -145,7 +145,7 @@ int registry_http_referrers(struct registry *r, const char *repo,
 	cleanup_free char *what = NULL;
 	struct error *err = NULL;
 	long status = 0;
-	int rc = registry_http_check(repo, NULL, errp);
+	int rc = registry_check_names(repo, NULL, errp);
 
 	if (rc < 0)
 		return rc;
