@@ -1,6 +1,7 @@
 #include "base/strbuf.h"
 
 #include <assert.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -71,20 +72,15 @@ void strbuf_adds(struct strbuf *sb, const char *s)
 	strbuf_add(sb, s, strlen(s));
 }
 
-void strbuf_vaddf(struct strbuf *sb, const char *fmt, va_list ap)
-{
-	cleanup_free char *s = xvasprintf(fmt, ap);
-
-	strbuf_adds(sb, s);
-}
-
 void strbuf_addf(struct strbuf *sb, const char *fmt, ...)
 {
+	cleanup_free char *s = NULL;
 	va_list ap;
 
 	va_start(ap, fmt);
-	strbuf_vaddf(sb, fmt, ap);
+	s = xvasprintf(fmt, ap);
 	va_end(ap);
+	strbuf_adds(sb, s);
 }
 
 void strbuf_add_size(struct strbuf *sb, uint64_t bytes)

@@ -120,7 +120,6 @@ struct transfer {
 struct transfer *transfer_new(struct http_client *c,
 			      struct transfer_request *take_rq);
 void transfer_unref(struct transfer *t);
-void transfer_request_release(struct transfer_request *rq);
 
 /* The client's thread: make the easy handle, begin. */
 void transfer_start(struct transfer *t);

@@ -29,7 +29,7 @@ static const char *const method_names[] = {
 	[HTTP_PUT] = "PUT", [HTTP_PATCH] = "PATCH", [HTTP_DELETE] = "DELETE",
 };
 
-void transfer_request_release(struct transfer_request *rq)
+static void request_release(struct transfer_request *rq)
 {
 	for (struct curl_slist *l = rq->fields; l; l = l->next)
 		explicit_bzero(l->data, strlen(l->data));
@@ -59,7 +59,7 @@ void transfer_unref(struct transfer *t)
 	if (!t || atomic_fetch_sub(&t->refs, 1) > 1)
 		return;
 	assert(!t->easy);
-	transfer_request_release(&t->rq);
+	request_release(&t->rq);
 	http_headers_release(&t->head);
 	/* Token requests and their answers are small. */
 	wipe_free(t->down.buf, MIN(t->down.cap, (size_t)DOWN_SMALL));

@@ -142,23 +142,6 @@ int object_present(struct object_http *h, const struct pointer_uri *uri,
 		   uint64_t size, const struct digest *want,
 		   const struct op *op, struct error **errp);
 
-/* A feed that is hashed as it is read from 0 on, and whose last piece is
- * refused (-EBADMSG) when the whole is not @want: so no upload of anything
- * else can end. */
-struct checked_feed {
-	struct feed feed;
-	struct feed *inner;
-	struct hasher *hasher;
-	struct digest want;
-	uint64_t at;      /* hashed so far */
-	uint64_t reached; /* the farthest ever */
-};
-/* -EBADMSG when it is empty and should not be. */
-int checked_feed_init(struct checked_feed *f, struct feed *inner,
-		      const struct digest *want, struct error **errp);
-void checked_feed_release(struct checked_feed *f);
-#define cleanup_checked_feed __attribute__((cleanup(checked_feed_release)))
-
 /* A piece of another feed. */
 struct slice_feed {
 	struct feed feed;

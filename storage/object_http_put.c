@@ -10,6 +10,17 @@
 
 #define PIECE ((size_t)256 << 10)
 
+/* Hashed as it is read from 0 on; its last piece is refused (-EBADMSG) when the
+ * whole is not @want: so no upload of anything else can end. */
+struct checked_feed {
+	struct feed feed;
+	struct feed *inner;
+	struct hasher *hasher;
+	struct digest want;
+	uint64_t at;      /* hashed so far */
+	uint64_t reached; /* the farthest ever */
+};
+
 static int checked_pread(struct feed *feed, void *buf, size_t n, uint64_t off,
 			 struct error **errp)
 {
@@ -41,8 +52,9 @@ static int checked_pread(struct feed *feed, void *buf, size_t n, uint64_t off,
 	return 0;
 }
 
-int checked_feed_init(struct checked_feed *f, struct feed *inner,
-		      const struct digest *want, struct error **errp)
+/* -EBADMSG when it is empty and should not be. */
+static int checked_feed_init(struct checked_feed *f, struct feed *inner,
+			     const struct digest *want, struct error **errp)
 {
 	*f = (struct checked_feed){
 		.feed = {.size = inner->size, .pread = checked_pread},
@@ -57,11 +69,12 @@ int checked_feed_init(struct checked_feed *f, struct feed *inner,
 	return 0;
 }
 
-void checked_feed_release(struct checked_feed *f)
+static void checked_feed_release(struct checked_feed *f)
 {
 	hasher_free(f->hasher);
 	*f = (struct checked_feed){0};
 }
+#define cleanup_checked_feed __attribute__((cleanup(checked_feed_release)))
 
 static int slice_pread(struct feed *feed, void *buf, size_t n, uint64_t off,
 		       struct error **errp)
