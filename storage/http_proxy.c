@@ -1,6 +1,7 @@
 #include "storage/http_proxy.h"
 
 #include <arpa/inet.h>
+#include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -143,6 +144,57 @@ static const char *variable(const char *lower, const char *upper)
 	return s && *s ? s : NULL;
 }
 
+/* libcurl's copy of what may be a secret. */
+static void drop(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	curl_free(text);
+}
+
+enum part { PART_NONE, PART_EMPTY, PART_SOME, PART_BROKEN };
+
+/* What @which part of @u is once it is decoded. */
+static enum part look_at(CURLU *u, CURLUPart which)
+{
+	char *text = NULL;
+	CURLUcode r = curl_url_get(u, which, &text, CURLU_URLDECODE);
+	enum part p = PART_NONE;
+
+	if (r == CURLUE_OK)
+		p = *text ? PART_SOME : PART_EMPTY;
+	else if (r == CURLUE_URLDECODE)
+		p = PART_BROKEN;
+	drop(text);
+	return p;
+}
+
+/*
+ * Taken apart as libcurl will: what it cannot take apart it quotes in its
+ * message, login and all. What follows the host is the rest of a password that
+ * holds an unescaped '/', '?' or '#'.
+ */
+static bool has_form(const char *s)
+{
+	CURLU *u = curl_url();
+	char *path = NULL;
+	bool good = u &&
+		    curl_url_set(u, CURLUPART_URL, s,
+				 CURLU_NON_SUPPORT_SCHEME |
+					 CURLU_GUESS_SCHEME) == CURLUE_OK &&
+		    look_at(u, CURLUPART_HOST) == PART_SOME &&
+		    look_at(u, CURLUPART_USER) != PART_BROKEN &&
+		    look_at(u, CURLUPART_PASSWORD) != PART_BROKEN &&
+		    look_at(u, CURLUPART_QUERY) == PART_NONE &&
+		    look_at(u, CURLUPART_FRAGMENT) == PART_NONE &&
+		    curl_url_get(u, CURLUPART_PATH, &path, 0) == CURLUE_OK &&
+		    strcmp(path, "/") == 0;
+
+	drop(path);
+	curl_url_cleanup(u);
+	return good;
+}
+
 static bool is_proxy(const char *s)
 {
 	static const char *const schemes[] = {"http", "https", "socks5",
@@ -156,7 +208,7 @@ static bool is_proxy(const char *s)
 	for (const char *p = s; *p; p++)
 		if (*p <= ' ' || *p >= 0x7f)
 			return false;
-	return known && strlen(s) < 4096;
+	return known && strlen(s) < 4096 && has_form(s);
 }
 
 static int take(const char *lower, const char *upper, char **ret,
@@ -167,10 +219,13 @@ static int take(const char *lower, const char *upper, char **ret,
 	if (!s)
 		s = variable("all_proxy", "ALL_PROXY");
 	if (s && !is_proxy(s))
-		return error_set(errp, EINVAL,
-				 "%s (or all_proxy) is no proxy: "
-				 "[http|https|socks5|socks5h://]host[:port]",
-				 lower);
+		return error_set(
+			errp, EINVAL,
+			"%s (or all_proxy) is no proxy: "
+			"[http|https|socks5|socks5h://]"
+			"[user:password@]host[:port]; in a password "
+			"'@', '/', '?', '#' and '%%' are written as %%XX",
+			lower);
 	*ret = s ? xstrdup(s) : NULL;
 	return 0;
 }

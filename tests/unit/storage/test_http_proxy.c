@@ -111,8 +111,22 @@ Test(http_proxy, comes_from_the_environment)
 
 Test(http_proxy, must_be_one)
 {
-	static const char *const bad[] = {"ftp://h:1", "a b",
-					  "http://h\r\nX: y", "://h"};
+	static const char *const bad[] = {
+		"ftp://h:1",
+		"a b",
+		"http://h\r\nX: y",
+		"://h",
+		"http://u:s3cr#t@127.0.0.1:3128",
+		"http://u:s3cr/t@127.0.0.1:3128",
+		"http://u:s3cr?t@127.0.0.1:3128",
+		"http://u:s3%00cret@h:1",
+		"http://u:s3cret@:1",
+		"http://u:s3cret@h:99999",
+		"http://u:s3cret@h:1/path",
+		"u:s3cret@h:1?q",
+		"http://u:s3[cr@h]",
+		"http://u:s3@cret@h:1",
+	};
 	struct http_proxies p;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -122,5 +136,24 @@ Test(http_proxy, must_be_one)
 		cr_expect(eq(int, http_proxies_load(&p, &err), -EINVAL), "%s",
 			  bad[i]);
 		cr_expect(eq(ptr, strstr(err->message, bad[i]), NULL));
+	}
+}
+
+Test(http_proxy, may_hold_a_login)
+{
+	static const char *const good[] = {"http://u:s3cret@h:1/",
+					   "u:s3%23cret@h",
+					   "socks5h://u:a%40b@[::1]:1080",
+					   "https://u@h",
+					   "h:1",
+					   "http://u:@h"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct http_proxies p = {0};
+
+		setenv("https_proxy", good[i], 1);
+		cr_expect(eq(int, http_proxies_load(&p, NULL), 0), "%s",
+			  good[i]);
+		http_proxies_release(&p);
 	}
 }
