@@ -53,11 +53,12 @@ static int take_ipv6(const char *s, size_t n, char **ret)
 
 static int take_name(const char *s, size_t n, char **ret)
 {
-	if (!n || n > HOST_MAX)
+	if (!n || n > HOST_MAX || s[0] == '.')
 		return -EINVAL;
 	for (size_t i = 0; i < n; i++)
-		if (!is_alnum(s[i]) && !is_one_of(s[i], "-._"))
-			return -EINVAL;
+		if ((!is_alnum(s[i]) && !is_one_of(s[i], "-._")) ||
+		    (i && s[i] == '.' && s[i - 1] == '.'))
+			return -EINVAL; /* a label of nothing, too */
 	*ret = xstrndup(s, n);
 	for (char *p = *ret; *p; p++)
 		*p = lower(*p);

@@ -155,9 +155,15 @@ bool address_class_literal(const char *host, enum address_class *ret)
 		.ai_flags = AI_NUMERICHOST,
 		.ai_socktype = SOCK_STREAM,
 	};
+	size_t n = strlen(host);
+	cleanup_free char *bare = NULL;
 	struct addrinfo *ai = NULL;
 
-	if (getaddrinfo(host, NULL, &hints, &ai) != 0)
+	/* "10.0.0.1." is a name to us, and the address to most proxies. */
+	while (n && host[n - 1] == '.')
+		n--;
+	bare = xstrndup(host, n);
+	if (getaddrinfo(bare, NULL, &hints, &ai) != 0)
 		return false;
 	*ret = address_class(ai->ai_addr);
 	freeaddrinfo(ai);
@@ -180,8 +186,10 @@ bool address_host_is_loopback(const char *host)
 {
 	enum address_class class;
 
+	/* With a dot at its end it is looked up, wherever that leads. */
 	if (address_class_literal(host, &class))
-		return class == ADDRESS_LOOPBACK;
+		return class == ADDRESS_LOOPBACK &&
+		       host[strlen(host) - 1] != '.';
 	return host_is_or_below(host, "localhost");
 }
 

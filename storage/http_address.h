@@ -25,7 +25,8 @@ enum address_class {
 enum address_class address_class(const struct sockaddr *sa);
 
 /* The class of a literal address in any spelling that a resolver accepts
- * ("127.1", "0x7f000001", "::ffff:10.0.0.1"); false: @host is a name. */
+ * ("127.1", "0x7f000001", "::ffff:10.0.0.1"), or a proxy ("127.0.0.1.");
+ * false: @host is a name. */
 bool address_class_literal(const char *host, enum address_class *ret);
 
 /* "localhost", "*.localhost" or a literal loopback address. */

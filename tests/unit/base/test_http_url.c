@@ -132,6 +132,10 @@ Test(http_url, refuses_what_could_mean_another_host)
 		"http://a!/",
 		"http://<a>/",
 		"http://{a}/",
+		"http://./",
+		"http://.a/",
+		"http://a../",
+		"http://a..b/",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

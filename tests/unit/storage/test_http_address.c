@@ -163,7 +163,14 @@ static const struct {
 	{"2a00:1450:4001::200e", ADDRESS_PUBLIC},
 	{"2001:4860:4860::8888", ADDRESS_PUBLIC},
 
+	/* as a proxy may read them */
+	{"127.0.0.1.", ADDRESS_LOOPBACK},
+	{"10.1.", ADDRESS_PRIVATE},
+	{"0xa9fea9fe.", ADDRESS_NEVER},
+	{"169.254.169.254.", ADDRESS_NEVER},
+
 	/* no addresses at all */
+	{".", NAME},
 	{"localhost", NAME},
 	{"example.org", NAME},
 	{"127.0.0.1.example.org", NAME},
@@ -217,6 +224,7 @@ Test(http_address, knows_names_of_this_machine)
 		"",
 		".",
 		"0.0.0.0",
+		"127.0.0.1.",
 		"local",
 	};
 
