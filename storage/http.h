@@ -118,6 +118,7 @@ struct http_response {
 	uint64_t sink_bytes;       /* delivered to the sink */
 	struct http_url final_url; /* after redirects */
 	bool redirected;
+	bool strayed; /* over another origin: who chose the last hop? */
 	int64_t retry_after_ms; /* -1: none given */
 	int code; /* -errno that the sink, the feed or on_head returned, or 0 */
 	enum address_class peer; /* of the first hop */

@@ -61,10 +61,11 @@ static enum attempt step(const struct http_response *r, struct http_url *url,
 
 static void start_anew(struct http_response *r)
 {
-	bool redirected = r->redirected;
+	bool redirected = r->redirected, strayed = r->strayed;
 
 	http_response_release(r);
 	r->redirected = redirected;
+	r->strayed = strayed;
 }
 
 enum attempt http_request(struct http_client *c, const struct http_request *rq,
@@ -108,8 +109,10 @@ enum attempt http_request(struct http_client *c, const struct http_request *rq,
 		ret->redirected = true;
 		if (rq->user_host)
 			hop.reach = first;
-		if (!http_url_same_origin(&url, &rq->url))
+		if (!http_url_same_origin(&url, &rq->url)) {
 			hop.with_authorization = hop.with_cert = false;
+			ret->strayed = true;
+		}
 	}
 	ret->peer = first;
 	http_url_copy(&url, &ret->final_url);

@@ -81,8 +81,12 @@ static enum attempt read_once(struct blob_read *b, const struct retry *retry,
 	c.path = known ? NULL : b->path;
 	a = registry_http_once(b->h, &c, retry, ret, op, errp);
 	*ret_at_target = known || ret->redirected;
+	/* A place of the registry's own that a foreign host chose is not kept:
+	 * the next read would show our name there. */
 	if (!known && ret->redirected && a == ATTEMPT_OK &&
-	    attempt_of_status(ret->status) == ATTEMPT_OK)
+	    attempt_of_status(ret->status) == ATTEMPT_OK &&
+	    !(ret->strayed &&
+	      http_url_same_origin(&ret->final_url, &b->h->origin)))
 		registry_http_target_set(b->h, b->path, &ret->final_url);
 	return a;
 }

@@ -108,7 +108,7 @@ enum attempt registry_http_once(struct registry_http *h,
 				struct error **errp)
 {
 	cleanup_http_url struct http_url url = {0};
-	bool home = true;
+	bool home = !c->stranger;
 
 	url_of(h, c, &url);
 	for (int hop = 0;; hop++) {
@@ -119,6 +119,7 @@ enum attempt registry_http_once(struct registry_http *h,
 		 * no credentials go there, even if it leads back. */
 		home = home && http_url_same_origin(&url, &h->origin);
 		a = ask(h, c, retry, &url, home, ret, op, errp);
+		ret->strayed |= !home;
 
 		if (a != ATTEMPT_OK || !moves(ret) || hop == HOPS_MAX)
 			return a;

@@ -66,6 +66,7 @@ struct registry_call {
 	enum http_method method;
 	const char *path;           /* "/v2/…", query included */
 	const struct http_url *url; /* where an answer sent us */
+	bool stranger; /* that was a foreign host's: we show nothing there */
 	const char *const *headers;
 	const char *content_type;
 	struct feed *body;
@@ -137,7 +138,7 @@ int registry_http_upload(struct registry_http *h, const char *repo,
 			 const struct op *op, struct error **errp);
 /* DELETE of a session; whether that works is the registry's affair. */
 void registry_http_close_session(struct registry_http *h, const char *repo,
-				 const struct http_url *at,
+				 const struct http_url *at, bool stranger,
 				 const struct op *op);
 /* The URL that @path of the registry has, without its query, to resolve a
  * Location against. */

@@ -20,7 +20,7 @@ static int next_page(struct registry_http *h, const struct http_response *r,
 		return 0;
 	if (http_url_resolve(url, ref, &next, NULL) < 0)
 		return error_set(errp, EPROTO, "the next page is no URL");
-	if (!http_url_same_origin(&next, &h->origin)) {
+	if (r->strayed || !http_url_same_origin(&next, &h->origin)) {
 		http_url_release(&next);
 		return error_set(errp, EPROTO,
 				 "the next page is on another host");

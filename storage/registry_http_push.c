@@ -67,7 +67,8 @@ int registry_http_mount_blob(struct registry *r, const char *repo,
 	registry_http_url_at(h, path, &asked);
 	if (answer.status == 202 &&
 	    registry_http_location(&asked, &answer, &session, NULL) == 0)
-		registry_http_close_session(h, repo, &session, op);
+		registry_http_close_session(h, repo, &session, answer.strayed,
+					    op);
 	/* A registry that knows no mounts, or not for us: upload instead. */
 	return 0;
 }

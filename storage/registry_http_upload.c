@@ -57,6 +57,7 @@ struct upload {
 	uint64_t reached;
 
 	struct http_url at; /* host NULL: no session */
+	bool stranger;      /* a foreign host said that it is there */
 	uint64_t offset;    /* taken by it */
 	uint64_t chunk;     /* 0: all in one */
 	uint64_t chunk_min; /* the registry's wish */
@@ -81,7 +82,8 @@ static enum attempt refused(struct upload *u, struct http_response *r,
  */
 
 void registry_http_close_session(struct registry_http *h, const char *repo,
-				 const struct http_url *at, const struct op *op)
+				 const struct http_url *at, bool stranger,
+				 const struct op *op)
 {
 	cleanup_http_response struct http_response answer = {.retry_after_ms =
 								     -1};
@@ -91,6 +93,7 @@ void registry_http_close_session(struct registry_http *h, const char *repo,
 		.access = ACCESS_PUSH,
 		.method = HTTP_DELETE,
 		.url = at,
+		.stranger = stranger,
 		.max_body = SMALL_BODY_MAX,
 	};
 	struct retry retry;
@@ -104,6 +107,7 @@ static void leave_session(struct upload *u)
 {
 	http_url_release(&u->at);
 	u->at = (struct http_url){0};
+	u->stranger = false;
 	u->offset = 0;
 }
 
@@ -121,7 +125,12 @@ static enum attempt move_on(struct upload *u, const struct http_url *asked,
 		return ATTEMPT_PROTOCOL;
 	http_url_release(&u->at);
 	u->at = next;
-	upload_record_set(&u->record, &u->at);
+	u->stranger |= r->strayed;
+	/* Who goes on with it would not know whose word this is. */
+	if (u->stranger && http_url_same_origin(&u->at, &u->h->origin))
+		upload_record_remove(&u->record);
+	else
+		upload_record_set(&u->record, &u->at);
 	return ATTEMPT_OK;
 }
 
@@ -163,6 +172,7 @@ static enum attempt ask_session(struct upload *u, const struct retry *retry,
 		.repo = u->repo,
 		.access = ACCESS_PUSH,
 		.url = &asked,
+		.stranger = u->stranger,
 		.max_body = SMALL_BODY_MAX,
 	};
 	uint64_t next = 0;
@@ -251,6 +261,7 @@ static enum attempt send_last(struct upload *u, struct feed *body,
 		.access = ACCESS_PUSH,
 		.method = HTTP_PUT,
 		.url = &url,
+		.stranger = u->stranger,
 		.content_type = CONTENT,
 		.body = body,
 		.body_once = true,
@@ -319,6 +330,7 @@ static enum attempt send_piece(struct upload *u, const struct retry *retry,
 		.access = ACCESS_PUSH,
 		.method = HTTP_PATCH,
 		.url = &asked,
+		.stranger = u->stranger,
 		.headers = headers,
 		.content_type = CONTENT,
 		.body = &p.feed,
@@ -403,7 +415,8 @@ static void clean_up(struct upload *u, enum attempt a)
 	if (a != ATTEMPT_LOCAL && a != ATTEMPT_REJECTED)
 		return;
 	if (u->at.host)
-		registry_http_close_session(u->h, u->repo, &u->at, u->op);
+		registry_http_close_session(u->h, u->repo, &u->at, u->stranger,
+					    u->op);
 	leave_session(u);
 	upload_record_remove(&u->record);
 }

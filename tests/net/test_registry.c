@@ -587,6 +587,56 @@ static void test_auth(void)
 	free(s.buf);
 }
 
+/* Of what was seen, each request with @what in its path: how many there are, and
+ * whether none of them says who we are. */
+static void shows_nothing(const char *what, unsigned at_least)
+{
+	cleanup_free char *log = seen();
+	unsigned n = 0, told = 0;
+
+	for (const char *p = log; (p = strstr(p, what)); p++, n++)
+		told += strncmp(strstr(p, "auth="), "auth=None", 9) != 0;
+	ok(n >= at_least && !told, "'%s': %u requests, %u with our name", what,
+	   n, told);
+}
+
+static void reads_led_back(struct registry *r)
+{
+	struct sink_mem s;
+
+	sink_mem_init(&s, SIZE);
+	forget();
+	for (unsigned i = 0; i < 3; i++)
+		is_int(r->ops->read_blob(r, "to-back", &blob_digest, SIZE,
+					 i * 1000, 1000, &s.sink, NULL, NULL),
+		       0, "a read that is led away and back");
+	ok(memcmp(s.buf, blob, 3000) == 0, "arrives");
+	free(s.buf);
+	shows_nothing("?back=1", 3);
+}
+
+static void uploads_led_back(struct registry *r)
+{
+	struct digest d = digest_of_str("strayed");
+	struct feed_mem f;
+
+	feed_mem_init(&f, "strayed", 7);
+	forget();
+	is_int(r->ops->put_blob(r, "up-stray", &d, &f.feed, NULL, NULL), 0,
+	       "an upload whose session a foreign host opened arrives");
+	shows_nothing("uploads/strayed", 1);
+}
+
+static void pages_led_back(struct registry *r)
+{
+	cleanup_strv char **tags = NULL;
+
+	forget();
+	is_int(r->ops->list_tags(r, "tags-away", &tags, NULL, NULL), -EPROTO,
+	       "a foreign host does not say what the next page is");
+	shows_nothing("led=1", 0);
+}
+
 /* A foreign host that leads back must not choose what our name is used for. */
 static void test_credentials_do_not_come_back(void)
 {
@@ -607,6 +657,9 @@ static void test_credentials_do_not_come_back(void)
 	ok(strstr(log, "auth=Basic"), "the registry itself knows who pushes");
 	ok(back && strncmp(strstr(back, "auth="), "auth=None", 9) == 0,
 	   "what a foreign host leads to does not");
+	reads_led_back(r);
+	uploads_led_back(r);
+	pages_led_back(r);
 }
 
 /* base64 of alice:won:der */

@@ -350,6 +350,8 @@ class Handler(BaseHTTPRequestHandler):
             n = COUNTS["away"] = COUNTS.get("away", 0) + 1
         to = {"to-b": "http://127.0.0.1:%d/good/%d?X-Signature=canary" %
                       (PORTS["b"], n),
+              "to-back": "http://127.0.0.1:%d/back/v2/plain/blobs/%s" %
+                         (PORTS["b"], digest(BLOB)),
               "to-dead": "http://127.0.0.1:%d/dead/%d" % (PORTS["b"], n),
               "to-gone": "http://127.0.0.1:1/%d" % n,
               "to-metadata": "http://169.254.169.254/latest",
@@ -361,8 +363,18 @@ class Handler(BaseHTTPRequestHandler):
         self.odd, self.repo = "plain", path
         if self.headers.get("Authorization"):
             return self.answer(400, b"only one auth mechanism")
+        if kind == "tags":
+            return self.answer(200, b'{"tags":["t"]}', Link='<http://127.0.0.1'
+                               ':%d/v2/plain/tags/list?led=1>; rel="next"' %
+                               PORTS["a"])
         if kind == "session":
             return self.finish_upload()
+        if kind == "back":
+            return self.answer(307, b"", Location="http://127.0.0.1:%d%s" % (
+                PORTS["a"], path.removeprefix("/back") + "?back=1"))
+        if kind == "stray":
+            return self.answer(202, b"", Location="http://127.0.0.1:%d/v2/"
+                               "plain/blobs/uploads/strayed" % PORTS["a"])
         if kind == "bounce":
             return self.answer(
                 307, b"", Location="http://127.0.0.1:%d/v2/plain/blobs/"
@@ -442,6 +454,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.odd == "up-loop":
             return self.answer(307, b"", Location=self.path)
         if self.command == "POST":
+            if self.odd == "up-stray":
+                return self.answer(307, b"", Location="http://127.0.0.1:%d"
+                                   "/stray/1" % PORTS["b"])
             if "mount" in self.q:
                 return self.mount()
             session = "/v2/%s/blobs/uploads/s?_state=abc" % self.repo
@@ -556,6 +571,9 @@ class Handler(BaseHTTPRequestHandler):
     # lists
 
     def tags(self, rest):
+        if self.odd == "tags-away":
+            return self.answer(307, b"", Location="http://127.0.0.1:%d/tags/1"
+                               % PORTS["b"])
         last = int(self.q.get("last", 0))
         here = "/v2/%s/tags/list?last=%d" % (self.repo, last + 2)
         base = "http://127.0.0.1:%d" % PORTS["a"]
