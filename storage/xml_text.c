@@ -9,7 +9,8 @@ static struct xml_span from(struct xml_span in, const char *p)
 	return (struct xml_span){p, in.n - (size_t)(p - in.p)};
 }
 
-/* Past "<name>" or "<name attributes>"; NULL when there is none. */
+/* Past "<name>" or "<name attributes>"; NULL when there is none. Each byte is
+ * looked at once: documents come from stores that may mean harm. */
 static const char *after_open(struct xml_span in, const char *name)
 {
 	size_t n = strlen(name);
@@ -17,14 +18,18 @@ static const char *after_open(struct xml_span in, const char *name)
 
 	while ((p = memchr(in.p, '<', in.n))) {
 		struct xml_span rest = from(in, p + 1);
-		const char *end = memchr(rest.p, '>', rest.n);
+		const char *end;
 
+		in = rest;
+		if (rest.n <= n || memcmp(rest.p, name, n) != 0 ||
+		    (rest.p[n] != '>' && rest.p[n] != ' '))
+			continue;
+		end = memchr(rest.p, '>', rest.n);
 		if (!end)
 			return NULL;
-		if (rest.n > n && memcmp(rest.p, name, n) == 0 &&
-		    (rest.p[n] == '>' || rest.p[n] == ' ') && end[-1] != '/')
+		if (end[-1] != '/')
 			return end + 1;
-		in = rest;
+		in = from(rest, end + 1);
 	}
 	return NULL;
 }

@@ -1,8 +1,11 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include "base/alloc.h"
+#include "base/time.h"
 #include "storage/xml_text.h"
 
 static void check_text(const char *doc, const char *name, const char *want)
@@ -54,4 +57,30 @@ Test(xml_text, walks_through_elements_of_one_name)
 	while (rest.n && xml_find(rest, "P", &one, &rest))
 		n++;
 	cr_expect(eq(u32, n, 2));
+}
+
+/* A store that means harm: a document of @n bytes that repeats @piece, and then
+ * ends in @end. */
+static void expect_nothing_soon(const char *piece, size_t n, const char *end)
+{
+	char *doc = xmalloc(n);
+	size_t len = strlen(piece);
+	struct xml_span one;
+	int64_t began;
+
+	for (size_t i = 0; i < n; i++)
+		doc[i] = piece[i % len];
+	memcpy(doc + n - strlen(end), end, strlen(end));
+	began = time_mono_ns();
+	cr_expect(not(xml_find((struct xml_span){doc, n}, "Part", &one, NULL)));
+	cr_expect(time_mono_ns() - began < 2 * NS_PER_S, "'%s'", piece);
+	free(doc);
+}
+
+Test(xml_text, takes_no_longer_than_a_document_is_long)
+{
+	expect_nothing_soon("<", (size_t)4 << 20, ">");
+	expect_nothing_soon("<Part ", (size_t)4 << 20, "/>");
+	expect_nothing_soon("<Part />", (size_t)4 << 20, "/>");
+	expect_nothing_soon("<Part>", (size_t)4 << 20, "</Par>");
 }
