@@ -14,13 +14,9 @@
 #include "base/op.h"
 #include "storage/login.h"
 
-#define HELPER_OUTPUT_MAX 65536
-#define HELPER_TIME_MS    30000
-
 /* 1 found, 0 it has none for @server, or -errno: -EINVAL for a suffix that no
  * helper has, -EIO when it is not installed or fails, -ETIMEDOUT, -ECANCELED.
- * It runs without a shell, in "/", with no descriptor of ours but its own
- * three. */
+ * It runs as storage/program.h says. */
 int credential_helper_get(const char *suffix, const char *server,
 			  struct login *ret, const struct op *op,
 			  struct error **errp);

@@ -1,0 +1,41 @@
+/*
+ * Other people's programs that print credentials: run without a shell, in "/",
+ * with no descriptor of ours but their own three (standard error goes
+ * nowhere), for PROGRAM_TIME_MS and PROGRAM_OUTPUT_MAX bytes at most.
+ *
+ * Threads: any that may wait: never one that serves a mount, since the program
+ * may touch it.
+ */
+#ifndef STORAGE_PROGRAM_H
+#define STORAGE_PROGRAM_H
+
+#include "base/error.h"
+#include "base/op.h"
+
+#define PROGRAM_OUTPUT_MAX 65536
+#define PROGRAM_TIME_MS    30000
+
+/* Where @name is below an absolute folder of PATH, heap; NULL: nowhere. */
+char *program_find(const char *name);
+
+/*
+ * Run @argv, whose first is a path, with @input on its standard input. 0: it
+ * ended, *@ret_status is as wait() has it and *@ret what it printed, ended by
+ * a NUL. Or -errno: -EINVAL it printed too much, -ETIMEDOUT, -ECANCELED, or
+ * what kept it from starting.
+ */
+int program_run(char *const *argv, const char *input, char **ret,
+		int *ret_status, const struct op *op, struct error **errp);
+/* Wipes. NULL is fine. */
+void program_output_free(char *buf);
+static inline void program_output_freep(char **buf)
+{
+	program_output_free(*buf);
+	*buf = 0;
+}
+#define cleanup_program_output __attribute__((cleanup(program_output_freep)))
+
+/* A status that is no success, in words; -@code. */
+int program_failed(int status, int code, struct error **errp);
+
+#endif
