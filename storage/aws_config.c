@@ -44,13 +44,13 @@ static char *section_of(const struct aws_config *c)
 	return steal_ptr(&long_name);
 }
 
-static int check_profile(const struct aws_config *c, struct error **errp)
+int aws_config_check(const struct aws_config *c, struct error **errp)
 {
 	cleanup_free char *section = section_of(c);
 
 	if (ini_has(c->config, section) || ini_has(c->credentials, c->profile))
 		return 0;
-	return error_set(errp, EINVAL, "AWS_PROFILE: there is no profile '%s'",
+	return error_set(errp, EINVAL, "there is no AWS profile '%s'",
 			 c->profile);
 }
 
@@ -68,7 +68,7 @@ int aws_config_load(struct aws_config *c, struct error **errp)
 		r = load("AWS_SHARED_CREDENTIALS_FILE", "credentials",
 			 &c->credentials, errp);
 	if (r == 0 && profile)
-		r = check_profile(c, errp);
+		r = aws_config_check(c, errp);
 	if (r < 0)
 		aws_config_release(c);
 	return r;

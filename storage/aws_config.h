@@ -12,11 +12,13 @@
 
 struct aws_config {
 	struct ini *config, *credentials; /* NULL: no such file */
-	char *profile;
+	char *profile; /* heap; may be replaced by another one's name */
 };
 
 /* -EINVAL: a file is malformed, or the chosen profile is in none of them. */
 int aws_config_load(struct aws_config *c, struct error **errp);
+/* -EINVAL unless c->profile is in one of the files. */
+int aws_config_check(const struct aws_config *c, struct error **errp);
 void aws_config_release(struct aws_config *c);
 #define cleanup_aws_config __attribute__((cleanup(aws_config_release)))
 

@@ -3,7 +3,9 @@
  *
  *   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
  *   web identity: AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN
- *   the profile in the credentials file, then in the config file
+ *   the profile in the credentials file, then in the config file: its keys,
+ *     its role (by web identity, or with the keys of `source_profile` or
+ *     `credential_source`), what its `credential_process` prints
  *   container: AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or ..._FULL_URI
  *   the instance's metadata (IMDSv2), unless AWS_EC2_METADATA_DISABLED
  *
@@ -14,6 +16,7 @@
 #ifndef STORAGE_AWS_CREDENTIALS_H
 #define STORAGE_AWS_CREDENTIALS_H
 
+#include "base/json.h"
 #include "storage/http.h"
 #include "storage/keeper.h"
 
@@ -27,10 +30,36 @@ struct aws_chain {
 int aws_chain_fetch(void *ctx, struct secret **ret, const struct op *op,
 		    struct error **errp);
 
-/* aws_web_identity.c, aws_metadata.c: as a keeper_fetch. */
+/* @token NULL or "": none. @origin is static. */
+struct secret *aws_keys(const char *id, const char *key, const char *token,
+			int64_t ends_s, const char *origin);
+/* 1 and the keys of a JSON answer, whose session token is called @token; or
+ * -EPROTO. */
+int aws_keys_of(const struct json *doc, const char *token, const char *origin,
+		struct secret **ret, struct error **errp);
+
+/* What is asked of the token service for a role. */
+struct aws_role {
+	const char *arn;
+	const char *session;     /* NULL or "": "mops" */
+	const char *external_id; /* NULL: none */
+};
+
+/* All that follows: as a keeper_fetch. */
+
+/* aws_sts.c: with a token of somebody else's, or with other keys. */
 int aws_web_identity(struct aws_chain *c, const char *token_file,
-		     const char *role, const char *session, struct secret **ret,
+		     const struct aws_role *role, struct secret **ret,
 		     const struct op *op, struct error **errp);
+int aws_assume_role(struct aws_chain *c, const struct secret *with,
+		    const struct aws_role *role, struct secret **ret,
+		    const struct op *op, struct error **errp);
+
+/* aws_process.c: @command is quoted as for a shell, which is not asked. */
+int aws_process(const char *command, struct secret **ret, const struct op *op,
+		struct error **errp);
+
+/* aws_metadata.c */
 int aws_container(struct aws_chain *c, struct secret **ret, const struct op *op,
 		  struct error **errp);
 int aws_instance(struct aws_chain *c, struct secret **ret, const struct op *op,

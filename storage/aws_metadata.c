@@ -17,28 +17,6 @@
 #define AGENT           "http://169.254.170.2"
 #define INSTANCE        "http://169.254.169.254"
 
-static int keys_of(const struct json *doc, const char *origin,
-		   struct secret **ret, struct error **errp)
-{
-	const char *id = json_str(json_get(doc, "AccessKeyId"));
-	const char *key = json_str(json_get(doc, "SecretAccessKey"));
-	const char *token = json_str(json_get(doc, "Token"));
-	const char *ends = json_str(json_get(doc, "Expiration"));
-	int64_t ends_s = ends ? provider_time(ends) : SECRET_NEVER_ENDS;
-	struct secret *s;
-
-	if (!id || !key || !*id || !*key || ends_s < 0)
-		return error_set(errp, EPROTO, "the %s gave no keys", origin);
-	s = secret_new();
-	s->id = xstrdup(id);
-	s->key = xstrdup(key);
-	s->token = token && *token ? xstrdup(token) : NULL;
-	s->ends_s = ends_s;
-	s->origin = origin;
-	*ret = s;
-	return 1;
-}
-
 /* A place that keys may be asked for at: encrypted, or on this machine. */
 static bool agent_allowed(const char *text)
 {
@@ -101,7 +79,7 @@ int aws_container(struct aws_chain *c, struct secret **ret, const struct op *op,
 	rq.url = url;
 	rq.authorization = token;
 	r = provider_ask_json(c->metadata, &rq, &doc, op, errp);
-	return r < 0 ? r : keys_of(doc, "container", ret, errp);
+	return r < 0 ? r : aws_keys_of(doc, "Token", "container", ret, errp);
 }
 
 static char *instance_url(const char *path)
@@ -210,7 +188,7 @@ static int instance_keys(struct aws_chain *c, const char *const *headers,
 	url = instance_url(path);
 	rq.url = url;
 	r = provider_ask_json(c->metadata, &rq, &doc, op, errp);
-	return r < 0 ? r : keys_of(doc, "instance", ret, errp);
+	return r < 0 ? r : aws_keys_of(doc, "Token", "instance", ret, errp);
 }
 
 /* A machine without such a service, or an instance without a role, has none:

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "storage/s3.h"
 #include "tests/conformance/conformance.h"
@@ -201,6 +202,118 @@ static void other_ways(struct conformance *c, const struct server *s,
 	unsetenv("AWS_ENDPOINT_URL_STS");
 }
 
+/* @text as the config file; the keys are beside it. */
+static void use_config(const struct server *id, const char *text)
+{
+	cleanup_free char *dir = xstrdup(server_value(id, "dir"));
+	cleanup_free char *config = xasprintf("%s/config", dir);
+	cleanup_free char *keys = xasprintf("%s/keys", dir);
+
+	write_text(config, text);
+	setenv("AWS_CONFIG_FILE", config, 1);
+	setenv("AWS_SHARED_CREDENTIALS_FILE", keys, 1);
+}
+
+/* A role that is taken on with the keys of another profile. */
+static void takes_on_roles(struct conformance *c, const struct server *s,
+			   const struct server *id)
+{
+	static const char config[] =
+		"[profile r]\nrole_arn = arn:aws:iam::1:role/r\n"
+		"source_profile = base\nexternal_id = ext 1\n"
+		"[profile self]\nrole_arn = arn:aws:iam::1:role/r\n"
+		"source_profile = self\nexternal_id = ext 1\n"
+		"[profile env]\nrole_arn = arn:aws:iam::1:role/r\n"
+		"credential_source = Environment\nexternal_id = ext 1\n"
+		"[profile wrong]\nrole_arn = arn:aws:iam::1:role/r\n"
+		"source_profile = base\n"
+		"[profile stale]\nrole_arn = arn:aws:iam::1:role/r\n"
+		"source_profile = old\nexternal_id = ext 1\n"
+		"[profile a]\nrole_arn = x\nsource_profile = b\n"
+		"[profile b]\nrole_arn = x\nsource_profile = a\n"
+		"[profile mfa]\nrole_arn = x\nsource_profile = base\n"
+		"mfa_serial = y\n"
+		"[profile bare]\nrole_arn = x\n";
+	cleanup_free char *port = xstrdup(server_value(id, "port"));
+	cleanup_free char *host = xasprintf("http://127.0.0.1:%s", port);
+	cleanup_free char *key = xstrdup(server_value(s, "key"));
+	cleanup_free char *secret = xstrdup(server_value(s, "secret"));
+	cleanup_free char *dir = xstrdup(server_value(id, "dir"));
+	cleanup_free char *path = xasprintf("%s/keys", dir);
+	cleanup_free char *keys = xasprintf(
+		"[base]\naws_access_key_id=%s\naws_secret_access_key=%s\n"
+		"[self]\naws_access_key_id=%s\naws_secret_access_key=%s\n"
+		"[old]\naws_access_key_id=%s\naws_secret_access_key=no\n",
+		key, secret, key, secret, key);
+
+	clean_environment();
+	set_endpoint(s, "127.0.0.1");
+	setenv("AWS_ENDPOINT_URL_STS", host, 1);
+	write_text(path, keys);
+	use_config(id, config);
+	setenv("AWS_PROFILE", "r", 1);
+	one_stat(c, "takes on a role with another profile's keys", 0);
+	setenv("AWS_PROFILE", "self", 1);
+	one_stat(c, "takes on a role with the profile's own keys", 0);
+	setenv("AWS_PROFILE", "wrong", 1);
+	one_stat(c, "is refused a role without its external id", -EACCES);
+	setenv("AWS_PROFILE", "stale", 1);
+	one_stat(c, "is refused a role with a wrong secret", -EACCES);
+	setenv("AWS_PROFILE", "a", 1);
+	one_stat(c, "does not go round in circles", -EACCES);
+	setenv("AWS_PROFILE", "mfa", 1);
+	one_stat(c, "asks nobody for a second factor", -EACCES);
+	setenv("AWS_PROFILE", "bare", 1);
+	one_stat(c, "takes on no role without keys", -EACCES);
+	setenv("AWS_PROFILE", "env", 1);
+	one_stat(c, "finds no keys in an empty environment", -EACCES);
+	unsetenv("AWS_ENDPOINT_URL_STS");
+}
+
+/* The keys of @s, printed by a program that looks at its arguments. */
+static void runs_programs(struct conformance *c, const struct server *s,
+			  const struct server *id)
+{
+	cleanup_free char *dir = xstrdup(server_value(id, "dir"));
+	cleanup_free char *program = xasprintf("%s/print keys", dir);
+	cleanup_free char *key = xstrdup(server_value(s, "key"));
+	cleanup_free char *text = xasprintf(
+		"#!/bin/sh\n"
+		"test \"$1\" = '$HOME;x' && test \"$2\" = 'a \"b\"' &&\n"
+		"test \"$3\" = '' && test $# = 3 && test ! -e /proc/self/fd/3 "
+		"|| exit 3\n"
+		"echo '{\"Version\":1,\"AccessKeyId\":\"%s\","
+		"\"SecretAccessKey\":\"%s\"}'\n",
+		key, server_value(s, "secret"));
+	cleanup_free char *config = xasprintf(
+		"[profile good]\ncredential_process = \"%s\" '$HOME;x' "
+		"\"a \\\"b\\\"\" ''\n"
+		"[profile other]\ncredential_process = \"%s\" x\n"
+		"[profile open]\ncredential_process = \"%s\n"
+		"[profile relative]\ncredential_process = ./x\n"
+		"[profile gone]\ncredential_process = /nonexistent/x\n"
+		"[profile babble]\ncredential_process = echo nothing\n",
+		program, program, program);
+
+	clean_environment();
+	set_endpoint(s, "127.0.0.1");
+	write_text(program, text);
+	chmod(program, 0700);
+	use_config(id, config);
+	setenv("AWS_PROFILE", "good", 1);
+	one_stat(c, "takes keys that a program prints", 0);
+	setenv("AWS_PROFILE", "other", 1);
+	one_stat(c, "says when the program fails", -EACCES);
+	setenv("AWS_PROFILE", "open", 1);
+	one_stat(c, "refuses an open quote", -EINVAL);
+	setenv("AWS_PROFILE", "relative", 1);
+	one_stat(c, "runs nothing by a relative path", -EINVAL);
+	setenv("AWS_PROFILE", "gone", 1);
+	one_stat(c, "says when the program is not there", -EACCES);
+	setenv("AWS_PROFILE", "babble", 1);
+	one_stat(c, "refuses what is no answer", -EPROTO);
+}
+
 int main(void)
 {
 	const char *const argv[] = {"s3.py", NULL};
@@ -243,6 +356,8 @@ int main(void)
 		if (!server_start(&id, identity))
 			tap_skip_all(id.ready);
 		other_ways(&c, &s, &id);
+		takes_on_roles(&c, &s, &id);
+		runs_programs(&c, &s, &id);
 		server_stop(&id);
 	}
 

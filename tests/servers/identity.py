@@ -14,6 +14,8 @@ the protocol (a missing header, a wrong secret) are refused. --broken answers
 import argparse
 import base64
 import datetime
+import hashlib
+import hmac
 import http.server
 import json
 import os
@@ -81,12 +83,36 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(403, "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error>"
                              "</ErrorResponse>", "text/xml")
             return
-        self.answer(200, "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>"
+        self.sts_keys("AssumeRoleWithWebIdentity")
+
+    def is_signed(self, body):
+        """By the keys of this server, over these fields and this body."""
+        parts = dict(p.split("=", 1) for p in self.headers.get("Authorization", " ").split(" ", 1)[1].split(",") if p)
+        who, _, scope = parts.get("Credential", "").partition("/")
+        names, key = parts.get("SignedHeaders", "").split(";"), ("AWS4" + self.args.secret).encode()
+        fields = "".join(f"{n}:{self.headers.get(n)}\n" for n in names)
+        canonical = "\n".join([self.command, self.path, "", fields, ";".join(names), hashlib.sha256(body).hexdigest()])
+        text = "\n".join(["AWS4-HMAC-SHA256", self.headers.get("x-amz-date", ""), scope,
+                          hashlib.sha256(canonical.encode()).hexdigest()])
+        for step in scope.split("/") + [text]:
+            key = hmac.new(key, step.encode(), hashlib.sha256).digest()
+        return who == self.args.id and scope.endswith("/sts/aws4_request") and "host" in names and \
+            hmac.compare_digest(key.hex(), parts.get("Signature", ""))
+
+    def role(self, form, body):
+        good = form.get("RoleArn") == "arn:aws:iam::1:role/r" and form.get("ExternalId") == "ext 1"
+        if not good or not self.is_signed(body):
+            self.answer(403, "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+                             "</ErrorResponse>", "text/xml")
+            return
+        self.sts_keys("AssumeRole")
+
+    def sts_keys(self, action):
+        self.answer(200, f"<{action}Response><{action}Result><Credentials>"
                          f"<AccessKeyId>{self.args.id}</AccessKeyId>"
                          f"<SecretAccessKey>{self.args.secret}</SecretAccessKey>"
                          f"<SessionToken>session+token/=</SessionToken><Expiration>{self.ends()}</Expiration>"
-                         "</Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>",
-                    "text/xml")
+                         f"</Credentials></{action}Result></{action}Response>", "text/xml")
 
     def directory(self, form):
         assertion = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -103,7 +129,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         path, query = url.path, dict(urllib.parse.parse_qsl(url.query))
         n = int(self.headers.get("Content-Length") or 0)
-        form = dict(urllib.parse.parse_qsl(self.rfile.read(n).decode()))
+        body = self.rfile.read(n)
+        form = dict(urllib.parse.parse_qsl(body.decode()))
         with lock:
             counts[self.path] = counts.get(self.path, 0) + 1
         get, h = self.command == "GET", self.headers
@@ -124,6 +151,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.aws_keys() if h.get("Authorization") == CONTAINER_TOKEN else self.answer(401, "{}")
         if self.command == "POST" and form.get("Action") == "AssumeRoleWithWebIdentity":
             return self.web_identity(form)
+        if self.command == "POST" and form.get("Action") == "AssumeRole":
+            return self.role(form, body)
         if self.command == "POST" and path == f"/{TENANT}/oauth2/v2.0/token":
             return self.directory(form)
         resource = query.get("resource") == "https://storage.azure.com/"
