@@ -23,7 +23,8 @@
 struct aws_chain {
 	struct http_client *client;   /* for the token service */
 	struct http_client *metadata; /* with fixed addresses */
-	char *region;                 /* of the token service */
+	char *region;                 /* of the token service, like: */
+	char *ca_file;                /* NULL: the client's */
 };
 
 /* A keeper_fetch; @ctx is a struct aws_chain. */

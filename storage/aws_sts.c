@@ -74,6 +74,7 @@ static int ask(struct aws_chain *c, struct provider_request *rq,
 
 	rq->name = "the AWS token service";
 	rq->method = HTTP_POST;
+	rq->ca_file = c->ca_file;
 	rq->try_ms = TRY_MS;
 	rq->tries = TRIES;
 	r = provider_ask(c->client, rq, &answer, op, errp);

@@ -105,6 +105,9 @@ struct http_request {
 	bool user_host;
 	enum address_class reach;
 	bool no_cert; /* the client certificate is for others */
+	/* Trusted in place of the client's (or the system's) authorities: a
+	 * file or a folder; NULL: these. */
+	const char *ca_file;
 	/* ATTEMPT_STALL unless something moved by then; 0: no such limit. */
 	int64_t idle_deadline_ns;
 };

@@ -481,7 +481,8 @@ enum attempt http_exchange(struct http_client *c, const struct hop *hop,
 	if (a != ATTEMPT_OK)
 		return a;
 	if (hop->url->tls)
-		ret->code = http_tls_get(c, hop->url, &tls, errp);
+		ret->code =
+			http_tls_get(c, hop->url, hop->rq->ca_file, &tls, errp);
 	if (ret->code < 0)
 		return ATTEMPT_LOCAL;
 	x.t = http_compose(c, hop, &tls);

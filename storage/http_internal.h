@@ -46,7 +46,7 @@ struct http_client {
 	bool stop;                 /* and must end */
 	struct transfer *incoming; /* submitted, newest first */
 	struct map pauses;         /* origin → struct host_pause */
-	struct map tls;            /* origin → struct tls_entry */
+	struct map tls;            /* origin, CA → struct tls_entry */
 	pthread_t thread;
 	CURLM *multi;
 
@@ -138,9 +138,11 @@ void http_pause_set(struct http_client *c, const char *origin, int64_t ms);
 int64_t http_pause_left_ms(struct http_client *c, const char *origin);
 void http_pause_release(struct http_client *c);
 
-/* http_tls.c: what counts for the host of @u; a reference. */
+/* http_tls.c: what counts for the host of @u; a reference. @ca_file as that of
+ * a request. */
 int http_tls_get(struct http_client *c, const struct http_url *u,
-		 struct http_tls **ret, struct error **errp);
+		 const char *ca_file, struct http_tls **ret,
+		 struct error **errp);
 void http_tls_release(struct http_client *c);
 
 /* http_rate.c. True when @n bytes may pass now; then they are counted. */

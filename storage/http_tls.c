@@ -246,13 +246,13 @@ void http_tls_release(struct http_client *c)
 	mutex_unlock(&c->lock);
 }
 
-static struct http_tls *known(struct http_client *c, const char *origin)
+static struct http_tls *known(struct http_client *c, const char *key)
 {
 	struct http_tls *t = NULL;
 	struct tls_entry *e;
 
 	mutex_lock(&c->lock);
-	e = map_get_str(&c->tls, origin);
+	e = map_get_str(&c->tls, key);
 	if (e && time_mono_ns() < e->until_ns) {
 		t = e->tls;
 		atomic_fetch_add(&t->refs, 1);
@@ -261,7 +261,7 @@ static struct http_tls *known(struct http_client *c, const char *origin)
 	return t;
 }
 
-static void keep(struct http_client *c, const char *origin, struct http_tls *t)
+static void keep(struct http_client *c, const char *key, struct http_tls *t)
 {
 	struct tls_entry *e = xcalloc(1, sizeof(*e));
 
@@ -271,23 +271,26 @@ static void keep(struct http_client *c, const char *origin, struct http_tls *t)
 	mutex_lock(&c->lock);
 	if (map_count(&c->tls) >= KEPT_AT_MOST)
 		drop_all_locked(c);
-	entry_free(map_put_str(&c->tls, origin, e));
+	entry_free(map_put_str(&c->tls, key, e));
 	mutex_unlock(&c->lock);
 }
 
 int http_tls_get(struct http_client *c, const struct http_url *u,
-		 struct http_tls **ret, struct error **errp)
+		 const char *ca_file, struct http_tls **ret,
+		 struct error **errp)
 {
 	cleanup_free char *origin = http_origin(u);
-	struct http_tls *t = known(c, origin);
+	cleanup_free char *key =
+		xasprintf("%s %s", origin, ca_file ? ca_file : "");
+	struct http_tls *t = known(c, key);
 	int r = 0;
 
 	if (!t) {
-		r = http_tls_load(c->ca_file,
+		r = http_tls_load(ca_file ? ca_file : c->ca_file,
 				  (const char *const *)c->cert_roots, u->host,
 				  u->port, &t, errp);
 		if (r == 0)
-			keep(c, origin, t);
+			keep(c, key, t);
 	}
 	if (r == 0)
 		*ret = t;

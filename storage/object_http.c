@@ -36,6 +36,7 @@ send_wire(struct object_http *h, const struct object_call *c,
 		.max_body = c->max_body,
 		.as_stored = true,
 		.user_host = w->user_host,
+		.ca_file = w->ca_file,
 		/* A provider's own name may be a private endpoint's. */
 		.reach = ADDRESS_PRIVATE,
 		.idle_deadline_ns = give_up == TIME_NEVER ? 0 : give_up,

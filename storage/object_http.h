@@ -49,6 +49,7 @@ struct object_wire {
 	struct secret *secret; /* what it was signed with, or NULL */
 	int64_t time_s;        /* that it was signed for */
 	bool user_host;        /* the user named the endpoint */
+	const char *ca_file;   /* the store's; NULL: the client's */
 };
 
 /* What a call tried already to cure a refusal. */

@@ -59,6 +59,7 @@ static enum attempt ask_once(struct http_client *client,
 		.authorization = rq->authorization,
 		.max_body = PROVIDER_ANSWER_MAX,
 		.user_host = true,
+		.ca_file = rq->ca_file,
 	};
 	enum attempt a;
 

@@ -23,6 +23,7 @@ struct provider_request {
 	const char *authorization;
 	const char *form;         /* a body to POST; NULL: none */
 	const char *content_type; /* of it; NULL: a form */
+	const char *ca_file;      /* see http.h */
 	int64_t try_ms;           /* time limit of one try */
 	unsigned tries;
 	bool wait_gone; /* 404 and 410 pass: ask again */

@@ -10,6 +10,7 @@
  *   style     the profile's `s3` / `addressing_style`: path or virtual; else
  *             virtual hosts at Amazon, paths elsewhere and for buckets with
  *             dots
+ *   trust     AWS_CA_BUNDLE, the profile's `ca_bundle`; else the client's
  *   keys      storage/aws_credentials.h
  * An endpoint never comes from a pointer.
  */

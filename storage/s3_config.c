@@ -66,6 +66,16 @@ static int set_endpoint(struct s3 *s, const struct aws_config *c,
 			 "http[s]://host[:port]");
 }
 
+/* For S3 and its token service alone: other stores have their own. */
+static void set_ca(struct s3 *s, const struct aws_config *c)
+{
+	const char *said = provider_env("AWS_CA_BUNDLE");
+
+	if (!said)
+		said = aws_config_get(c, "ca_bundle", NULL);
+	s->chain.ca_file = said && *said ? xstrdup(said) : NULL;
+}
+
 static int configure_locked(struct s3 *s, struct error **errp)
 	REQUIRES(&s->lock)
 {
@@ -81,6 +91,7 @@ static int configure_locked(struct s3 *s, struct error **errp)
 		freep(&s->region);
 		return r;
 	}
+	set_ca(s, &c);
 	style = aws_config_get(&c, "s3", "addressing_style");
 	s->virtual_style = style && strcmp(style, "virtual") == 0;
 	s->path_style = style && strcmp(style, "path") == 0;
@@ -110,6 +121,7 @@ void s3_config_release(struct s3 *s)
 	http_url_release(&s->endpoint);
 	free(s->region);
 	free(s->chain.region);
+	free(s->chain.ca_file);
 }
 
 char *s3_region_of(struct s3 *s, const char *bucket)

@@ -19,7 +19,8 @@ struct s3 {
 	atomic_bool plain_puts; /* it knows no preconditions on uploads */
 
 	struct mutex lock; /* LOCK_STORE, until configured: all below */
-	bool configured;   /* then endpoint, region and style are constant */
+	bool configured;   /* then all but `regions` is constant, and so are
+			    * the chain's region and CA */
 	bool has_endpoint;
 	struct http_url endpoint;
 	char *region;

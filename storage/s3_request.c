@@ -36,6 +36,7 @@ int s3_compose(struct object_http *h, const struct object_call *c,
 			  region, &ret->url);
 	host = object_host_field(&ret->url);
 	ret->user_host = s->has_endpoint;
+	ret->ca_file = s->chain.ca_file;
 	ret->time_s = object_clock(h);
 	when = aws_sign_time(ret->time_s);
 	object_pair(&headers, "host", host);

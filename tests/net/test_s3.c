@@ -28,6 +28,7 @@ static void clean_environment(void)
 		"AWS_ENDPOINT_URL_S3",
 		"AWS_WEB_IDENTITY_TOKEN_FILE",
 		"AWS_ROLE_ARN",
+		"AWS_CA_BUNDLE",
 		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI",
 	};
@@ -314,6 +315,38 @@ static void runs_programs(struct conformance *c, const struct server *s,
 	one_stat(c, "refuses what is no answer", -EPROTO);
 }
 
+/* TLS before the store, by an authority that only the variable names. */
+static void trusts_a_bundle(struct conformance *c, const struct server *s)
+{
+	cleanup_free char *to = xstrdup(server_value(s, "port"));
+	const char *argv[] = {"tls.py", "--to", to, NULL};
+	cleanup_free char *port = NULL, *dir = NULL, *url = NULL, *ca = NULL,
+			  *config = NULL, *text = NULL;
+	struct server tls;
+
+	if (!server_start(&tls, argv))
+		tap_skip_all(tls.ready);
+	port = xstrdup(server_value(&tls, "port"));
+	dir = xstrdup(server_value(&tls, "dir"));
+	url = xasprintf("https://127.0.0.1:%s", port);
+	ca = xasprintf("%s/ca.pem", dir);
+	config = xasprintf("%s/config", dir);
+	text = xasprintf("[default]\nca_bundle = %s\n", ca);
+	clean_environment();
+	set_keys(s);
+	setenv("AWS_ENDPOINT_URL_S3", url, 1);
+	one_stat(c, "trusts no authority that nobody named", -EIO);
+	setenv("AWS_CA_BUNDLE", ca, 1);
+	one_stat(c, "trusts AWS_CA_BUNDLE", 0);
+	setenv("AWS_CA_BUNDLE", "/nonexistent", 1);
+	one_stat(c, "does not go on without it", -EIO);
+	unsetenv("AWS_CA_BUNDLE");
+	write_text(config, text);
+	setenv("AWS_CONFIG_FILE", config, 1);
+	one_stat(c, "trusts a profile's ca_bundle", 0);
+	server_stop(&tls);
+}
+
 int main(void)
 {
 	const char *const argv[] = {"s3.py", NULL};
@@ -359,6 +392,7 @@ int main(void)
 		takes_on_roles(&c, &s, &id);
 		runs_programs(&c, &s, &id);
 		server_stop(&id);
+		trusts_a_bundle(&c, &s);
 	}
 
 	if (!server_start(&other, elsewhere))
