@@ -145,8 +145,9 @@ int http_tls_get(struct http_client *c, const struct http_url *u,
 		 struct error **errp);
 void http_tls_release(struct http_client *c);
 
-/* http_rate.c. True when @n bytes may pass now; then they are counted. */
+/* http_rate.c */
 void rate_limit_init(struct rate_limit *r, uint64_t per_second);
+/* True when @n bytes may pass now; then they are counted. */
 bool rate_limit_take(struct rate_limit *r, size_t n);
 /* Milliseconds until bytes may pass again, 0: now. */
 int64_t rate_limit_wait_ms(struct rate_limit *r);

@@ -92,6 +92,7 @@ enum attempt registry_http_once(struct registry_http *h,
 int registry_http_call(struct registry_http *h, const struct registry_call *c,
 		       struct http_response *ret, const struct op *op,
 		       struct error **errp);
+
 /* registry_http_auth.c. Both end with an attempt as http_request() does;
  * code and retry_after_ms of a failure go to @answer. */
 
@@ -140,11 +141,6 @@ int registry_http_upload(struct registry_http *h, const char *repo,
 void registry_http_close_session(struct registry_http *h, const char *repo,
 				 const struct http_url *at, bool stranger,
 				 const struct op *op);
-/* The URL that @path of the registry has, without its query, to resolve a
- * Location against. */
-void registry_http_url_at(const struct registry_http *h, const char *path,
-			  struct http_url *ret);
-
 /* registry_http_error.c */
 
 /* An answer that is no success, as an error about @what (or NULL): returns
@@ -164,6 +160,8 @@ void registry_http_target_set(struct registry_http *h, const char *path,
 void registry_http_target_forget(struct registry_http *h, const char *path);
 void registry_http_targets_release(struct registry_http *h);
 
+/* registry_http.c */
+
 /* "/v2/<repo>/blobs/<digest>", heap. */
 char *registry_http_blob_path(const char *repo, const struct digest *d);
 /*
@@ -174,7 +172,13 @@ int registry_http_location(const struct http_url *asked,
 			   const struct http_response *r, struct http_url *ret,
 			   struct error **errp);
 
-/* The members of the table. */
+/* registry_http_push.c: the URL that @path of the registry has, without its
+ * query, to resolve a Location against. */
+void registry_http_url_at(const struct registry_http *h, const char *path,
+			  struct http_url *ret);
+
+/* The members of the table, each in the file of its subject: …_manifest.c,
+ * …_blob.c, …_push.c, …_pages.c, …_referrers.c. */
 int registry_http_resolve(struct registry *r, const char *repo, const char *tag,
 			  struct digest *ret, const struct op *op,
 			  struct error **errp);
@@ -233,8 +237,7 @@ int registry_http_note_referrer(struct registry_http *h, const char *repo,
 
 /*
  * registry_http_pages.c: GET @path of @repo (or NULL) and the pages that it
- * links to. @page gets
- * each document. *@ret_status, if not NULL, is the first page's status when it
+ * links to. @page gets each document. *@ret_status, if not NULL, is the first page's status when it
  * was no success (-errno is returned then).
  */
 int registry_http_pages(struct registry_http *h, const char *repo,
