@@ -37,6 +37,7 @@ send_wire(struct object_http *h, const struct object_call *c,
 		.as_stored = true,
 		.user_host = w->user_host,
 		.ca_file = w->ca_file,
+		.no_cert = true, /* that is for registries */
 		/* A provider's own name may be a private endpoint's. */
 		.reach = ADDRESS_PRIVATE,
 		.idle_deadline_ns = give_up == TIME_NEVER ? 0 : give_up,

@@ -60,6 +60,7 @@ static enum attempt ask_once(struct http_client *client,
 		.max_body = PROVIDER_ANSWER_MAX,
 		.user_host = true,
 		.ca_file = rq->ca_file,
+		.no_cert = true, /* that is for registries */
 	};
 	enum attempt a;
 

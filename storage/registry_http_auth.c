@@ -326,6 +326,7 @@ static enum attempt ask_at_base(const struct wish *w, struct challenges *ret,
 			.path = (char *)"/v2/"},
 		.max_body = SMALL_BODY_MAX,
 		.user_host = true,
+		.no_cert = w->h->mirror_of != NULL,
 	};
 	enum attempt a =
 		http_request(w->h->client, &rq, &r, NULL, NULL, w->op, errp);

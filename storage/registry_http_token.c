@@ -143,6 +143,7 @@ static enum attempt send_it(struct token_ask *k, const struct http_request *rq,
 
 	full.max_body = TOKEN_BODY_MAX;
 	full.user_host = same_host(k->h, &rq->url);
+	full.no_cert = k->h->mirror_of != NULL;
 	full.reach = (enum address_class)atomic_load(&k->h->peer);
 	full.idle_deadline_ns = give_up == TIME_NEVER ? 0 : give_up;
 	http_response_release(k->answer);

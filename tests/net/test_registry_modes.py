@@ -4,6 +4,7 @@ login, behind a token service, behind TLS with client certificates."""
 import http.server
 import pathlib
 import shutil
+import ssl
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
@@ -184,10 +185,11 @@ def docker_hub_by_its_api_host(env):
 
 
 class Snoop:
-    """A mirror that wants to know who is asking."""
+    """A mirror that wants to know who is asking; and whatever else is at its host. It
+    has no use for anything. @files: where its certificate and ca.pem are."""
 
-    def __init__(self, env):
-        self.seen = []
+    def __init__(self, env, files=None, challenge='Basic realm="tell me"'):
+        self.seen = []  # (path, Authorization, whether a certificate was shown)
         snoop = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -195,13 +197,26 @@ class Snoop:
                 pass
 
             def do_GET(self):
-                snoop.seen.append((self.path, self.headers.get("Authorization")))
+                shown = files and self.connection.getpeercert()
+                snoop.seen.append((self.path, self.headers.get("Authorization"), bool(shown)))
                 self.send_response(401)
-                self.send_header("WWW-Authenticate", 'Basic realm="tell me"')
+                if challenge and (not files or self.path == "/v2/"):
+                    self.send_header("WWW-Authenticate", challenge.replace("HOST", snoop.host))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-        self.host = LocalServer(env, Handler).host
+            do_POST = do_HEAD = do_PUT = do_GET
+
+        server = LocalServer(env, Handler)
+        self.host = server.host
+        if files:
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=files / "ca.pem")
+            tls.verify_mode = ssl.CERT_OPTIONAL
+            tls.load_cert_chain(files / "srv.pem", files / "srv.key")
+            server.server.socket = tls.wrap_socket(server.server.socket, server_side=True)
+
+    def paths(self):
+        return {p.split("?")[0] for p, _, _ in self.seen}
 
 
 def mirrors(env):
@@ -226,8 +241,33 @@ def a_mirror_is_not_told_who_we_are(env):
     env.log_in(registry.host, USER, WORD)
     env.vars["MOPS_MIRRORS"] = f"other.example=nowhere.invalid,*={snoop.host}/cached"
     use(env, registry)
-    expect(snoop.seen and all(auth is None for _, auth in snoop.seen), snoop.seen)
-    expect(all(p.startswith(("/v2/cached/team/model/", "/v2/?")) for p, _ in snoop.seen if p != "/v2/"), snoop.seen)
+    expect(snoop.seen and all(auth is None for _, auth, _ in snoop.seen), snoop.seen)
+    expect(all(p.startswith(("/v2/cached/team/model/", "/v2/?")) for p, _, _ in snoop.seen if p != "/v2/"), snoop.seen)
+
+
+def a_client_certificate_is_for_the_registry(env):
+    """Neither a mirror, nor what it names, nor who gives out a store's keys sees it."""
+    registry = DockerRegistry(env, tls=True, clients=True)
+    env.vars.update(MOPS_PLAIN_HTTP="false", MOPS_CA_FILE=str(registry.dir / "ca.pem"),
+                    MOPS_CERT_FILE=str(registry.dir / "client.pem"), MOPS_KEY_FILE=str(registry.dir / "client.key"))
+    ref = f"{registry.host}/team/model:v1"
+    source = make_bundle(env)
+    env.mops("push", source, "--to", ref)
+    snoop = Snoop(env, registry.dir, 'Bearer realm="https://HOST/token",service="s"')
+    env.new_cache()
+    env.mops("pull", ref, env={"MOPS_MIRRORS": f"*=https://{snoop.host}"})
+    expect({"/v2/", "/token"} <= snoop.paths(), snoop.seen)
+    expect(not any(shown for _, _, shown in snoop.seen), snoop.seen)
+    token = env.fresh("identity") / "token"
+    token.write_text("somebody")
+    store = Snoop(env, registry.dir, None)
+    keys = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token), "AWS_ROLE_ARN": "arn:aws:iam::1:role/r",
+            "AWS_ENDPOINT_URL_STS": f"https://{store.host}/sts", "AWS_ENDPOINT_URL": f"https://{store.host}"}
+    push = ("push", source, "--to", ref, "--external", "weights.bin=s3://bucket/weights.bin")
+    env.mops(*push, code=3, env=keys)
+    env.mops(*push, "--anonymous", code=3, env=keys)
+    expect({"/sts", "/bucket/weights.bin"} <= store.paths(), store.seen)
+    expect(not any(shown for _, _, shown in store.seen), store.seen)
 
 
 def a_push_takes_blobs_from_another_repository(env):
@@ -249,4 +289,5 @@ def a_push_takes_blobs_from_another_repository(env):
 
 run([anonymous, basic, token, token_of_an_identity, token_from_a_helper, tls, tls_by_certs_d,
      tls_by_a_folder_of_authorities, a_proxy_for_http, a_proxy_for_https, docker_hub_by_its_api_host, mirrors,
-     a_mirror_is_not_told_who_we_are, a_push_takes_blobs_from_another_repository])
+     a_mirror_is_not_told_who_we_are, a_client_certificate_is_for_the_registry,
+     a_push_takes_blobs_from_another_repository])
