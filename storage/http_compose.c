@@ -15,6 +15,24 @@ static void add_field(struct curl_slist **l, const char *line)
 	*l = n;
 }
 
+static bool is_one_line(const char *s)
+{
+	for (; s && *s; s++)
+		if (((unsigned char)*s < ' ' && *s != '\t') || *s == 0x7f)
+			return false;
+	return true;
+}
+
+bool http_fields_fit(const struct http_request *rq)
+{
+	bool fit =
+		is_one_line(rq->content_type) && is_one_line(rq->authorization);
+
+	for (const char *const *h = rq->headers; h && *h; h++)
+		fit &= is_one_line(*h);
+	return fit;
+}
+
 static bool says_encoding(const struct http_request *rq)
 {
 	for (const char *const *h = rq->headers; h && *h; h++)

@@ -447,6 +447,13 @@ static enum attempt check_target(struct http_client *c, const struct hop *hop,
 	cleanup_free char *origin = http_origin(hop->url);
 	int64_t pause = http_pause_left_ms(c, origin);
 
+	if (!http_fields_fit(hop->rq)) {
+		ret->code = error_set(errp, EINVAL,
+				      "'%s': a control byte in what would be "
+				      "sent, in a token maybe",
+				      shown);
+		return ATTEMPT_LOCAL;
+	}
 	if ((!c->fixed_addresses && address_host_is_metadata(hop->url->host)) ||
 	    is_barred_behind_proxy(c, hop)) {
 		error_set(errp, EIO,

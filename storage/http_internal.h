@@ -175,7 +175,10 @@ struct hop {
 enum attempt http_exchange(struct http_client *c, const struct hop *hop,
 			   struct http_response *ret, enum address_class *peer,
 			   struct error **errp);
-/* http_compose.c. Consumes @take_tls. */
+/* http_compose.c. Whether each field of the request is one: a line break in a
+ * token, wherever that is from, would begin another. */
+bool http_fields_fit(const struct http_request *rq);
+/* Consumes @take_tls. */
 struct transfer *http_compose(struct http_client *c, const struct hop *hop,
 			      struct http_tls **take_tls);
 /* "https host 443", heap: what shares slots and pauses. */

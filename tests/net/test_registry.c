@@ -717,6 +717,10 @@ static void test_token_requests(void)
 	token_fails(BAD, "tok-basic", -EACCES, "--anonymous");
 	token_fails("", "tok-basic", -EACCES, "docker login 127.0.0.1");
 	token_fails("\"registrytoken\":\"ready\"", "tok-basic", -EACCES, NULL);
+	forget();
+	token_fails("\"registrytoken\":\"a\\r\\nX-Injected: yes\"", "tok-basic",
+		    -EINVAL, NULL);
+	is_int(seen_of("auth=Bearer"), 0, "a token of two lines is not sent");
 	token_fails(GOOD, "tok-html", -EPROTO, NULL);
 	token_fails(GOOD, "tok-inject", -EPROTO, NULL);
 	token_fails(GOOD, "tok-huge", -EFBIG, NULL);
