@@ -7,6 +7,7 @@
 
 #define PAGES_MAX     2000
 #define PAGE_BODY_MAX (16u << 20)
+#define NAMES_MAX     1000000 /* of all pages */
 
 /* The page after the one at @url; 0: there is none, 1: *@url moved on. */
 static int next_page(struct registry_http *h, const struct http_response *r,
@@ -90,32 +91,63 @@ int registry_http_pages(struct registry_http *h, const char *repo,
 	return r < 0 ? error_prefix(errp, r, "%s", what) : 0;
 }
 
-static int add_strings(const struct json *list, bool (*valid)(const char *s),
-		       char ***ret)
+/* What pages hold, NULL-ended once there is one. */
+struct names {
+	char **v;
+	size_t n, cap;
+};
+
+static void names_release(struct names *names)
 {
-	/* Some registries say null for none, others mix digests in. */
-	for (const struct json *v = json_first(list); v; v = json_next(v))
-		if (json_str(v) && valid(json_str(v)))
-			strv_append(ret, xstrdup(json_str(v)));
+	strv_free(names->v);
+}
+#define cleanup_names __attribute__((cleanup(names_release)))
+
+static int add_name(struct names *names, const char *s, struct error **errp)
+{
+	if (names->n == NAMES_MAX)
+		return error_set(errp, EPROTO, "more than %d names", NAMES_MAX);
+	ARRAY_GROW(names->v, names->n, names->cap);
+	names->v[names->n++] = xstrdup(s);
+	ARRAY_GROW(names->v, names->n, names->cap);
+	names->v[names->n] = NULL;
 	return 0;
+}
+
+static int add_names(const struct json *list, bool (*valid)(const char *s),
+		     struct names *names, struct error **errp)
+{
+	int r = 0;
+
+	/* Some registries say null for none, others mix digests in. */
+	for (const struct json *v = json_first(list); v && r == 0;
+	     v = json_next(v))
+		if (json_str(v) && valid(json_str(v)))
+			r = add_name(names, json_str(v), errp);
+	return r;
 }
 
 static int tags_page(void *ctx, const struct json *doc, struct error **errp)
 {
-	return add_strings(json_get(doc, "tags"), tag_valid, ctx);
+	return add_names(json_get(doc, "tags"), tag_valid, ctx, errp);
 }
 
 static int repos_page(void *ctx, const struct json *doc, struct error **errp)
 {
-	return add_strings(json_get(doc, "repositories"), repo_name_valid, ctx);
+	return add_names(json_get(doc, "repositories"), repo_name_valid, ctx,
+			 errp);
 }
 
 /* What the pages held goes into the caller's list only when all came. */
-static int hand_over(char ***from, char ***to)
+static int hand_over(struct names *names, char ***to)
 {
-	for (char **s = *from; s && *s; s++)
-		strv_append(to, *s);
-	free(steal_ptr(from));
+	if (!*to) {
+		*to = steal_ptr(&names->v);
+		return 0;
+	}
+	for (size_t i = 0; i < names->n; i++)
+		strv_append(to, names->v[i]);
+	free(steal_ptr(&names->v));
 	return 0;
 }
 
@@ -123,7 +155,7 @@ int registry_http_list_tags(struct registry *r, const char *repo, char ***ret,
 			    const struct op *op, struct error **errp)
 {
 	struct registry_http *h = registry_http_of(r);
-	cleanup_strv char **tags = NULL;
+	cleanup_names struct names tags = {0};
 	cleanup_free char *path = NULL;
 	cleanup_free char *what = NULL;
 	int rc = registry_check_names(repo, NULL, errp);
@@ -143,7 +175,7 @@ int registry_http_list_repos(struct registry *r, char ***ret,
 			     const struct op *op, struct error **errp)
 {
 	struct registry_http *h = registry_http_of(r);
-	cleanup_strv char **repos = NULL;
+	cleanup_names struct names repos = {0};
 	cleanup_error struct error *err = NULL;
 	long status = 0;
 	int rc = registry_http_pages(h, NULL, "/v2/_catalog?n=1000", "catalog",

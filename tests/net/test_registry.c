@@ -450,6 +450,7 @@ static void test_lists(void)
 		{"tags-broken", -EINVAL, 0}, {"tags-foreign", -EPROTO, 0},
 	};
 	cleanup_strv char **repos = NULL;
+	int64_t began;
 	size_t n;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -460,6 +461,11 @@ static void test_lists(void)
 	forget();
 	is_int(list("tags-endless", &n), -EPROTO, "pages without end");
 	ok(seen_of("b GET") == 0, "a foreign page is not fetched");
+	began = time_mono_ns();
+	is_int(list("tags-flood", &n), -EPROTO, "full pages without end");
+	ok(time_mono_ns() - began < 30 * NS_PER_S,
+	   "are not read for ever (%lld ms)",
+	   (long long)((time_mono_ns() - began) / NS_PER_MS));
 	is_int(reg->ops->list_repos(reg, &repos, NULL, NULL), 0, "the catalog");
 	is_int(strv_len(repos), 2, "lists repositories");
 }

@@ -571,6 +571,10 @@ class Handler(BaseHTTPRequestHandler):
     # lists
 
     def tags(self, rest):
+        if self.odd == "tags-flood":
+            return self.answer(200, json.dumps({"tags": [
+                "t%d" % i for i in range(190000)]}).encode(),
+                Link='<%s>; rel="next"' % self.path)
         if self.odd == "tags-away":
             return self.answer(307, b"", Location="http://127.0.0.1:%d/tags/1"
                                % PORTS["b"])
