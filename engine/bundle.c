@@ -187,6 +187,51 @@ int bundle_open(struct session *s, const struct reference *ref,
 	return 0;
 }
 
+static int keep_tag(struct bundle *b, struct cache *c, struct error **errp)
+{
+	cleanup_free char *key = NULL;
+	struct digest then;
+
+	if (b->ref.has_digest || b->tag_from_cache)
+		return 0;
+	key = reference_cache_key(&b->ref);
+	if (cache_ref_get(c, key, &then, NULL) == 0 &&
+	    digest_equal(&then, &b->digest))
+		return 0;
+	return cache_ref_put(c, key, &b->digest, errp);
+}
+
+static int keep_document(struct bundle *b, struct cache *c,
+			 const struct doc_request *rq, const struct op *op,
+			 struct error **errp)
+{
+	cleanup_free char *buf = NULL;
+	size_t len;
+	int r = bundle_doc(b, rq, op, &buf, &len, NULL, errp);
+
+	return r < 0 ? r : cache_doc_put(c, rq->digest, buf, len, errp);
+}
+
+int bundle_keep_documents(struct bundle *b, const struct op *op,
+			  struct error **errp)
+{
+	const struct descriptor *d = &b->manifest.config;
+	const struct doc_request manifest = {
+		.digest = &b->digest, .manifest = true, .what = "manifest"};
+	const struct doc_request root = {
+		.digest = &d->digest, .size = d->size, .what = "root"};
+	struct cache *c;
+	int r = session_cache(b->session, &c, errp);
+
+	if (r >= 0)
+		r = keep_document(b, c, &manifest, op, errp);
+	if (r >= 0 && d->data)
+		r = cache_doc_put(c, &d->digest, d->data, d->size, errp);
+	else if (r >= 0)
+		r = keep_document(b, c, &root, op, errp);
+	return r < 0 ? r : keep_tag(b, c, errp);
+}
+
 void bundle_close(struct bundle *b)
 {
 	if (b->lease)

@@ -51,6 +51,14 @@ static inline void bundle_closep(struct bundle **b)
 int bundle_keep_content(struct bundle *b, struct error **errp);
 
 /*
+ * What opening it put into the cache is there: the tag's digest, the manifest,
+ * the root. Opening goes on without a cache that takes them; who promises that
+ * the bundle is here asks. What is missing is fetched and put once more.
+ */
+int bundle_keep_documents(struct bundle *b, const struct op *op,
+			  struct error **errp);
+
+/*
  * For gc_options.expand, with the struct cache as @ctx: what a bundle needs, as
  * far as the cache itself can tell. With @content -ENOENT when it has lost the
  * bundle's documents: then nobody knows which blobs are its.

@@ -152,12 +152,38 @@ static int record(struct role_view *v, const struct op *op, struct error **errp)
 				   role->n_layers, errp);
 }
 
-/* What the caller is told is here survives a power cut. */
-static int make_durable(struct role_view *v, struct error **errp)
+/* Opening went on without its tree in the cache, when that took no more. */
+static int keep_tree(struct role_view *v, struct cache *c, const struct op *op,
+		     struct error **errp)
+{
+	const struct tree_ref *t = &v->role->tree;
+	struct role_view *again = NULL;
+	int r;
+
+	if (cache_blob_exists(c, &t->digest, t->size))
+		return 0;
+	r = role_view_open(v->bundle, v->role, op, &again, errp);
+	if (r < 0)
+		return r;
+	role_view_close(again);
+	if (cache_blob_exists(c, &t->digest, t->size))
+		return 0;
+	return error_set_errno(errp, EIO, "cannot keep the tree of role '%s'",
+			       v->role->name);
+}
+
+/* What the caller is told is here, is, without the registry too, and survives a
+ * power cut. */
+static int make_durable(struct role_view *v, const struct op *op,
+			struct error **errp)
 {
 	struct cache *c;
 	int r = session_cache(v->bundle->session, &c, errp);
 
+	if (r >= 0)
+		r = bundle_keep_documents(v->bundle, op, errp);
+	if (r >= 0)
+		r = keep_tree(v, c, op, errp);
 	return r < 0 ? r : cache_sync(c, errp);
 }
 
@@ -194,7 +220,7 @@ int pull(struct role_view *v, const char *glob, bool externals,
 		return error_set_kind(errp, ERROR_NOT_FOUND, ENOENT,
 				      "no file of role '%s' matches '%s'",
 				      v->role->name, glob);
-	r = make_durable(v, errp);
+	r = make_durable(v, op, errp);
 	/* A layer's folder promises all its big files. */
 	if (r >= 0 && !glob)
 		r = record(v, op, errp);

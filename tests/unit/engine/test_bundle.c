@@ -44,6 +44,58 @@ Test(bundle, knows_its_identity_and_root)
 	cr_expect(not(b->tag_from_cache));
 }
 
+/* The cache's file of the manifest, or of the tag; heap. */
+static char *kept_path(struct made_bundle *m, bool tag)
+{
+	cleanup_free char *key = reference_cache_key(&m->ref);
+	struct digest of_key = digest_of_str(key);
+	struct cache *c;
+
+	cr_assert(eq(int, session_cache(m->session, &c, NULL), 0));
+	return tag ? xasprintf("%s/refs/%s", cache_path(c),
+			       digest_to_hex(&of_key).str)
+		   : xasprintf("%s/blobs/sha256/%s", cache_path(c),
+			       shard_name(&m->digest).str);
+}
+
+Test(bundle, what_a_pull_says_is_here_is_here)
+{
+	cleanup_made_bundle struct made_bundle m;
+	cleanup_bundle struct bundle *b = NULL;
+	cleanup_role_view struct role_view *v = NULL;
+	cleanup_free char *tag = NULL, *manifest = NULL;
+	struct pull_result out;
+
+	bundle_make(&m, NULL);
+	v = bundle_view(&m, "small", &b);
+	tag = kept_path(&m, true);
+	manifest = kept_path(&m, false);
+	/* As if the cache had not taken them when the bundle was opened. */
+	cr_assert(eq(int, unlink(tag), 0));
+	cr_assert(eq(int, unlink(manifest), 0));
+	cr_assert(eq(int, pull(v, NULL, false, 0, &out, NULL, NULL), 0));
+	cr_expect(eq(int, access(manifest, F_OK), 0));
+	cr_expect(eq(int, access(tag, F_OK), 0));
+}
+
+Test(bundle, a_pull_that_cannot_keep_its_tag_fails)
+{
+	cleanup_made_bundle struct made_bundle m;
+	cleanup_bundle struct bundle *b = NULL;
+	cleanup_role_view struct role_view *v = NULL;
+	cleanup_error struct error *err = NULL;
+	cleanup_free char *tag = NULL;
+	struct pull_result out;
+
+	bundle_make(&m, NULL);
+	v = bundle_view(&m, "small", &b);
+	tag = kept_path(&m, true);
+	cr_assert(eq(int, unlink(tag), 0));
+	cr_assert(eq(int, mkdir(tag, 0700), 0), "a name that is taken");
+	cr_expect(lt(int, pull(v, NULL, false, 0, &out, NULL, &err), 0));
+	cr_expect(ne(ptr, err, NULL));
+}
+
 Test(bundle, a_tag_that_is_not_there_is_not_found)
 {
 	cleanup_made_bundle struct made_bundle m;
