@@ -2,8 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/error.h"
@@ -78,10 +76,8 @@ struct pool *pool_new(const char *name, unsigned threads)
 		p->n++;
 	}
 	/* Fewer threads do the same work; with none there is no way on. */
-	if (!p->n) {
-		fprintf(stderr, "no thread to be had: %s\n", strerror(-r));
-		abort();
-	}
+	if (!p->n)
+		thread_lacking(r);
 	return p;
 }
 

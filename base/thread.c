@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -29,6 +30,12 @@ int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *arg),
 		return -r;
 	pthread_setname_np(*ret, name);
 	return 0;
+}
+
+void thread_lacking(int r)
+{
+	fprintf(stderr, "no thread to be had: %s\n", strerror(-r));
+	abort();
 }
 
 static unsigned affinity_count(void)

@@ -11,6 +11,10 @@
 int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *arg),
 		 void *arg);
 
+/* The end of a program that has no way on without a thread, for the -errno that
+ * thread_start() returned: as without memory, it says so and aborts. */
+void thread_lacking(int r) __attribute__((noreturn));
+
 /* CPUs this process may use: affinity and cgroup quota, at least 1. */
 unsigned cpu_count(void);
 

@@ -61,15 +61,21 @@ static void init_lists(struct fetcher *f)
 /* One of each is needed; with fewer of the others it is slower. */
 static void start_threads(struct fetcher *f, unsigned n)
 {
+	int r = thread_start(&f->timer_thread, "fetch-timer",
+			     fetch_timer_thread, f);
+
+	if (r < 0)
+		thread_lacking(r);
 	f->threads = xcalloc(n, sizeof(*f->threads));
-	if (thread_start(&f->timer_thread, "fetch-timer", fetch_timer_thread,
-			 f) < 0)
-		abort();
-	while (f->n_threads < n && thread_start(&f->threads[f->n_threads],
-						"fetch", fetch_thread, f) >= 0)
+	while (f->n_threads < n) {
+		r = thread_start(&f->threads[f->n_threads], "fetch",
+				 fetch_thread, f);
+		if (r < 0)
+			break;
 		f->n_threads++;
+	}
 	if (!f->n_threads)
-		abort();
+		thread_lacking(r);
 }
 
 struct fetcher *fetcher_new(const struct fetcher_options *o)

@@ -208,8 +208,11 @@ static int note_symlink(struct walker *wk, const struct folder *f,
 	const char *flaw = "its target is not UTF-8, or has code points that "
 			   "Unicode does not assign";
 
-	if (n < 0)
+	if (n < 0 && (errno == ENOENT || errno == EINVAL))
 		return scan_changed(errp, strbuf_str(&wk->path));
+	if (n < 0)
+		return error_set_errno(errp, errno, "cannot read link '%s'",
+				       strbuf_str(&wk->path));
 	if (n > LINK_TARGET_MAX)
 		flaw = "its target is over 1,024 bytes";
 	else if (path_to_nfc(buf, (size_t)n, &target, NULL) == 0)

@@ -1,6 +1,5 @@
 #include "fs/signals.h"
 
-#include <stdlib.h>
 
 #include "base/alloc.h"
 #include "base/thread.h"
@@ -63,10 +62,12 @@ static void *watch(void *arg)
 struct watcher *watcher_start(struct parking *p)
 {
 	struct watcher *w = xcalloc(1, sizeof(*w));
+	int r;
 
 	w->parking = p;
-	if (thread_start(&w->thread, "watcher", watch, w) < 0)
-		abort();
+	r = thread_start(&w->thread, "watcher", watch, w);
+	if (r < 0)
+		thread_lacking(r);
 	return w;
 }
 
