@@ -1,5 +1,6 @@
 /*
- * Where external files live: object stores, local folders, memory in a test.
+ * Where external files live: object stores, local folders; in tests memory
+ * (tests/fakes/).
  *
  * Errors as in storage/registry.h; -ESTALE: the object is not the one first
  * seen (its validator changed).
@@ -15,7 +16,6 @@
 #include "base/digest.h"
 #include "base/op.h"
 #include "base/uri.h"
-#include "storage/fault.h"
 #include "storage/sink.h"
 
 /* What a store's word on the SHA-256 rests on. */
@@ -77,14 +77,6 @@ static inline void object_store_free(struct object_store *s)
  * it is whole and flushed.
  */
 struct object_store *object_store_file_new(char *const *roots);
-
-/* Memory, for tests; serves every scheme. */
-struct object_store *object_store_fake_new(void);
-
-/* As registry_fault_new(). */
-struct object_store *object_store_fault_new(struct object_store *inner,
-					    const struct fault *fault);
-unsigned object_store_fault_calls(struct object_store *s);
 
 /* One store per scheme, chosen by a URI. Owns the stores; NULL members are
  * schemes this program has no store for (-EPROTONOSUPPORT). */

@@ -1,7 +1,7 @@
 /*
  * Somewhere bundles are pushed to and read from: an OCI registry over HTTP, an
- * OCI image-layout folder, memory in a test, or a wrapper that makes calls of
- * another registry fail.
+ * OCI image-layout folder; in tests memory, or a wrapper that makes calls of
+ * another registry fail (tests/fakes/).
  *
  * A registry object stands for one host or one folder; `repo` names a
  * repository in it (OCI distribution specification, name grammar).
@@ -28,7 +28,6 @@
 #include "base/digest.h"
 #include "base/op.h"
 #include "storage/descriptor.h"
-#include "storage/fault.h"
 #include "storage/sink.h"
 
 #define MANIFEST_MAX      (4u << 20) /* bytes read */
@@ -156,26 +155,5 @@ int registry_check_names(const char *repo, const char *tag,
  * manifest whose blobs are missing is refused (-ENOENT).
  */
 struct registry *registry_layout_new(const char *folder);
-
-/*
- * Memory, for tests. Each repository has its own blobs, as in a real registry:
- * what is in another one must be mounted or put. A manifest whose blobs are
- * missing is refused (-ENOENT).
- */
-struct registry *registry_fake_new(void);
-
-/* Calls that a fault injector has seen. */
-struct registry_counts {
-	unsigned resolve, get_manifest, put_manifest, has_blob, read_blob,
-		put_blob, mount_blob, other;
-	uint64_t bytes_read, bytes_put; /* of blobs */
-};
-
-/* A registry whose calls go to @inner, hit by @fault (NULL: only counted).
- * Owns @inner. */
-struct registry *registry_fault_new(struct registry *inner,
-				    const struct fault *fault);
-/* Calls so far, and what they were. @r is from registry_fault_new(). */
-struct registry_counts registry_fault_counts(struct registry *r);
 
 #endif

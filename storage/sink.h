@@ -55,13 +55,4 @@ struct sink_mem {
 };
 void sink_mem_init(struct sink_mem *s, size_t max);
 
-/*
- * For stores in memory: all of @p to a sink, all of a feed to @buf, in pieces;
- * @op is looked at between them and counts.
- */
-int sink_put(struct sink *s, const char *p, uint64_t n, const struct op *op,
-	     struct error **errp);
-int feed_get(struct feed *f, char *buf, const struct op *op,
-	     struct error **errp);
-
 #endif

@@ -10,6 +10,7 @@
 #include "engine/pack.h"
 #include "engine/tree_builder.h"
 #include "storage/retry.h"
+#include "tests/fakes/fakes.h"
 #include "tests/lib/tmpdir.h"
 
 #define MIB (1u << 20)

@@ -15,6 +15,7 @@
 
 #include "base/map.h"
 #include "engine/bundle.h"
+#include "tests/fakes/fakes.h"
 
 #define BUNDLE_REPO "team/demo"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/lock.h"
+#include "tests/fakes/fakes.h"
 
 static struct registry *inner; /* of the registry made last */
 

@@ -7,6 +7,7 @@
 
 #include "base/lock.h"
 #include "engine/fetch.h"
+#include "tests/fakes/fakes.h"
 #include "tests/unit/cache/fixture.h"
 
 #define TEST_REPO "team/data"

@@ -10,6 +10,7 @@
 #include "bundles.h"
 #include "cache/internal.h"
 #include "engine/pull.h"
+#include "tests/fakes/fakes.h"
 
 static int open_quietly(struct made_bundle *m, struct error **errp)
 {

@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "cache/internal.h"
 #include "fetching.h"
+#include "tests/fakes/fakes.h"
 
 #define MIB ((uint64_t)CHUNK_SIZE)
 

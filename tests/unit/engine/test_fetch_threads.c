@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/thread.h"
 #include "fetching.h"
+#include "tests/fakes/fakes.h"
 #include "tests/lib/tap.h"
 
 #define SOURCES 20

@@ -12,6 +12,7 @@
 #include "bundles.h"
 #include "engine/materialize.h"
 #include "engine/pointer.h"
+#include "tests/fakes/fakes.h"
 
 #define N_FILES 9 /* of role default, the external too, without the symlink */
 

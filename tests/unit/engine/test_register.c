@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/path.h"
+#include "tests/fakes/fakes.h"
 #include "tests/unit/engine/workspace_fixture.h"
 
 #define BUNDLE                                             \

@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "bundles.h"
 #include "engine/verify.h"
+#include "tests/fakes/fakes.h"
 
 struct lines {
 	char **v;

@@ -1,4 +1,3 @@
-#include "storage/fault.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include "base/alloc.h"
 #include "storage/object_store.h"
 #include "storage/registry.h"
+#include "tests/fakes/fakes.h"
 
 #define TEXT "0123456789"
 

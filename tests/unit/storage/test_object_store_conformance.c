@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "storage/object_store.h"
 #include "tests/conformance/conformance.h"
+#include "tests/fakes/fakes.h"
 #include "tests/lib/tmpdir.h"
 
 static void test_file(struct conformance *c)

@@ -8,6 +8,7 @@
 #include <criterion/new/assert.h>
 
 #include "storage/object_store.h"
+#include "tests/fakes/fakes.h"
 #include "tests/lib/tmpdir.h"
 
 static char *folder; /* top/, with top/root allowed */

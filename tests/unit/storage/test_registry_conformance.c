@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "storage/registry.h"
 #include "tests/conformance/conformance.h"
+#include "tests/fakes/fakes.h"
 #include "tests/lib/tmpdir.h"
 
 static struct registry *open_layout(void *ctx)

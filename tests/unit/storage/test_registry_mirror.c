@@ -8,6 +8,7 @@
 #include <criterion/new/assert.h>
 
 #include "base/alloc.h"
+#include "tests/fakes/fakes.h"
 
 #define TEXT "0123456789"
 

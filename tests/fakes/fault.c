@@ -1,4 +1,4 @@
-#include "storage/fault_internal.h"
+#include "tests/fakes/fault_internal.h"
 
 #include <string.h>
 

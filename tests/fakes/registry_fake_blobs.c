@@ -1,9 +1,10 @@
-#include "storage/registry_fake_internal.h"
+#include "tests/fakes/registry_fake_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "tests/fakes/pieces.h"
 
 static const struct fake_blob *
 get_blob(struct registry_fake *f, const char *repo, const struct digest *d)

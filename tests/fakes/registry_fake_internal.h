@@ -2,13 +2,13 @@
  * The parts of the registry in memory: tables, manifests and names
  * (registry_fake.c), and blobs. Nothing here calls out under the lock.
  */
-#ifndef STORAGE_REGISTRY_FAKE_INTERNAL_H
-#define STORAGE_REGISTRY_FAKE_INTERNAL_H
+#ifndef TESTS_REGISTRY_FAKE_INTERNAL_H
+#define TESTS_REGISTRY_FAKE_INTERNAL_H
 
 #include "base/lock.h"
 #include "base/map.h"
 #include "storage/manifest_info.h"
-#include "storage/registry.h"
+#include "tests/fakes/fakes.h"
 
 /* Never changed and never freed before the registry is: used without lock. */
 struct fake_blob {

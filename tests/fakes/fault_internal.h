@@ -2,8 +2,8 @@
  * What both fault injectors are made of: the decision which call is hit, and
  * a sink and a feed that shorten or corrupt what passes.
  */
-#ifndef STORAGE_FAULT_INTERNAL_H
-#define STORAGE_FAULT_INTERNAL_H
+#ifndef TESTS_FAULT_INTERNAL_H
+#define TESTS_FAULT_INTERNAL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #include "base/lock.h"
 #include "base/op.h"
-#include "storage/fault.h"
+#include "tests/fakes/fakes.h"
 #include "storage/sink.h"
 
 /* Threads: any. @fault does not change after init. */

@@ -1,11 +1,11 @@
-#include "storage/registry.h"
+#include "tests/fakes/fakes.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "storage/fault_internal.h"
+#include "tests/fakes/fault_internal.h"
 
 struct registry_fault {
 	struct registry registry;

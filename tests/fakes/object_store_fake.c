@@ -1,4 +1,4 @@
-#include "storage/object_store.h"
+#include "tests/fakes/fakes.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/lock.h"
 #include "base/map.h"
+#include "tests/fakes/pieces.h"
 
 /* Never changed and never freed before the store is: used without lock. */
 struct fake_object {

@@ -1,9 +1,9 @@
-#include "storage/object_store.h"
+#include "tests/fakes/fakes.h"
 
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "storage/fault_internal.h"
+#include "tests/fakes/fault_internal.h"
 
 struct object_store_fault {
 	struct object_store store;

@@ -1,4 +1,4 @@
-#include "storage/registry_fake_internal.h"
+#include "tests/fakes/registry_fake_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
