@@ -129,6 +129,8 @@ struct lease;
 int lease_take(struct cache *c, const struct digest *manifest, bool content,
 	       struct lease **ret, struct error **errp);
 void lease_release(struct lease *l);
+/* A copy of it, in another process, holds the lease on. */
+int lease_fd(const struct lease *l);
 
 /*
  * Single flight between processes, per digest: at most one holder. Waits until

@@ -101,6 +101,11 @@ int lease_take(struct cache *c, const struct digest *manifest, bool content,
 	return 0;
 }
 
+int lease_fd(const struct lease *l)
+{
+	return l->fd;
+}
+
 void lease_release(struct lease *l)
 {
 	unlinkat(l->dirfd, l->name, 0);

@@ -96,8 +96,32 @@ int attach_mount(struct mount *m, struct error **errp)
 			 *why ? why : "it was refused");
 }
 
+int attach_take_over(struct mount *m, struct error **errp)
+{
+	char path[32];
+
+	/* Its replay is answered to nobody: the kernel forgets what it never
+	 * asked. The session closes its descriptor; so it gets one. */
+	snprintf(path, sizeof(path), "/dev/fd/%d", m->handover->device);
+	if (fuse_session_mount(m->se, path) < 0)
+		return error_set(errp, EBADF, "the mount's device is closed");
+	m->major = m->handover->table->major;
+	m->minor = m->handover->table->minor;
+	return 0;
+}
+
+int attach_replay_init(struct mount *m, struct error **errp)
+{
+	struct handover_table *t = m->handover->table;
+	struct fuse_buf buf = {.mem = t->init, .size = t->init_len};
+
+	fuse_session_process_buf(m->se, &buf);
+	return opens_check_init(m->opens, errp);
+}
+
 int attach_serve_init(struct mount *m, struct error **errp)
 {
+	struct handover_table *t = m->handover->table;
 	struct fuse_session *se = m->se;
 	struct pollfd p = {.fd = fuse_session_fd(se), .events = POLLIN};
 	struct fuse_buf buf = {0};
@@ -107,6 +131,8 @@ int attach_serve_init(struct mount *m, struct error **errp)
 		return error_set(errp, ETIMEDOUT,
 				 "the kernel did not start the mount");
 	fuse_session_process_buf(se, &buf);
+	t->init_len = (uint32_t)MIN(buf.size, sizeof(t->init));
+	memcpy(t->init, buf.mem, t->init_len);
 	free(buf.mem);
 	return opens_check_init(m->opens, errp);
 }
@@ -142,8 +168,8 @@ int attach_check(struct mount *m, struct error **errp)
 	if (!e || !mount_entry_is_ours(e))
 		return error_set(errp, EIO, "'%s' is not where it was mounted",
 				 m->mountpoint);
-	m->major = e->major;
-	m->minor = e->minor;
+	m->major = m->handover->table->major = e->major;
+	m->minor = m->handover->table->minor = e->minor;
 	return check_options(e, m->options, errp);
 }
 

@@ -19,6 +19,11 @@ int attach_mount(struct mount *m, struct error **errp);
  * thread: libfuse writes without a lock what each later request reads.
  */
 int attach_serve_init(struct mount *m, struct error **errp);
+/* In place of attach_mount() and attach_serve_init(): go on with the mount of
+ * the handover. -EPROTO when this program would agree on something else with
+ * the kernel than the first one did. */
+int attach_take_over(struct mount *m, struct error **errp);
+int attach_replay_init(struct mount *m, struct error **errp);
 /* The kernel's own list says what we really have: -EPERM when an option that
  * protects is not there. Sets major and minor. */
 int attach_check(struct mount *m, struct error **errp);

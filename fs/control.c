@@ -16,17 +16,20 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "fs/link.h"
 #include "fs/report.h"
 
 #define REQUEST_MAX 1024
 #define ANSWER_MAX  (1u << 20)
 #define CLIENT_MS   1000
+/* A client whose worker dies asks the next one. */
+#define MAX_ASKS 10
 
 struct control {
 	struct mount *m;
 	pthread_t thread;
 	int listener, stop; /* eventfd */
-	char *path;
+	int link;           /* to the supervisor */
 };
 
 /*
@@ -108,10 +111,8 @@ static int make_socket(struct control *c)
 		if (!folder_is_ours(folders[i]))
 			continue;
 		r = listen_at(path);
-		if (r >= 0) {
-			c->path = steal_ptr(&path);
+		if (r >= 0)
 			return r;
-		}
 	}
 	return r;
 }
@@ -152,6 +153,16 @@ static void answer(struct control *c, const char *line, struct strbuf *out)
 		report_status(c->m, out);
 }
 
+/* False: not that. The supervisor answers the client, which may outlive us. */
+static bool pass_on(struct control *c, const char *line, int fd)
+{
+	static const char word[] = "upgrade ";
+
+	return !strncmp(line, word, strlen(word)) &&
+	       link_send(c->link, LINK_UPGRADE, line + strlen(word), &fd, 1) ==
+		       0;
+}
+
 static void serve_client(struct control *c, int fd)
 {
 	struct timeval patience = {.tv_sec = CLIENT_MS / 1000};
@@ -160,6 +171,8 @@ static void serve_client(struct control *c, int fd)
 
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (!read_line(fd, line, sizeof(line)))
+		return;
+	if (pass_on(c, line, fd))
 		return;
 	answer(c, line, &out);
 	for (size_t n = 0; n < out.len;) {
@@ -195,17 +208,17 @@ static void control_free(struct control *c)
 {
 	closep(&c->listener);
 	closep(&c->stop);
-	free(c->path);
 	free(c);
 }
 
-struct control *control_start(struct mount *m)
+struct control *control_start(struct mount *m, int link, int listener)
 {
 	struct control *c = xcalloc(1, sizeof(*c));
 
 	c->m = m;
 	c->stop = eventfd(0, EFD_CLOEXEC);
-	c->listener = make_socket(c);
+	c->link = link;
+	c->listener = listener >= 0 ? listener : make_socket(c);
 	if (c->listener >= 0 && c->stop >= 0 &&
 	    thread_start(&c->thread, "control", serve, c) == 0)
 		return c;
@@ -215,13 +228,28 @@ struct control *control_start(struct mount *m)
 	return NULL;
 }
 
+int control_listener(const struct control *c)
+{
+	return c ? c->listener : -1;
+}
+
+void control_remove(int listener)
+{
+	struct sockaddr_un a = {0};
+	socklen_t n = sizeof(a) - 1;
+
+	if (getsockname(listener, (struct sockaddr *)&a, &n) == 0 &&
+	    a.sun_path[0] == '/')
+		unlink(a.sun_path);
+}
+
 void control_stop(struct control *c)
 {
 	uint64_t one = 1;
 
 	if (!c)
 		return;
-	unlink(c->path);
+	control_remove(c->listener);
 	io_write_full(c->stop, &one, sizeof(one));
 	pthread_join(c->thread, NULL);
 	control_free(c);
@@ -231,10 +259,10 @@ void control_stop(struct control *c)
  * The client.
  */
 
-static int connect_to(const char *path)
+static int connect_to(const char *path, unsigned patience_s)
 {
 	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct timeval patience = {.tv_sec = 5};
+	struct timeval patience = {.tv_sec = patience_s};
 	struct sockaddr_un a;
 	int r = address_of(path, &a);
 
@@ -246,9 +274,10 @@ static int connect_to(const char *path)
 	return steal_fd(&fd);
 }
 
-static int ask_at(const char *path, const char *what, struct strbuf *ret)
+static int ask_at(const char *path, const char *what, unsigned patience_s,
+		  struct strbuf *ret)
 {
-	cleanup_fd int fd = connect_to(path);
+	cleanup_fd int fd = connect_to(path, patience_s);
 	cleanup_free char *line = xasprintf("%s\n", what);
 	char buf[4096];
 	ssize_t n;
@@ -264,11 +293,24 @@ static int ask_at(const char *path, const char *what, struct strbuf *ret)
 	}
 	if (n < 0)
 		return -errno;
-	return ret->len ? 0 : -EPROTO;
+	return ret->len ? 0 : -ECONNRESET;
+}
+
+/* While workers change, the socket stays, but an answer may be cut off. */
+static int ask_patiently(const char *path, const char *what,
+			 unsigned patience_s, struct strbuf *ret)
+{
+	int r = -ECONNRESET;
+
+	for (int i = 0; i < MAX_ASKS && r == -ECONNRESET; i++) {
+		strbuf_reset(ret);
+		r = ask_at(path, what, patience_s, ret);
+	}
+	return r;
 }
 
 int control_ask(unsigned major, unsigned minor, const char *what,
-		struct strbuf *ret)
+		unsigned patience_s, struct strbuf *ret)
 {
 	cleanup_strv char **folders = socket_folders();
 	int r = -ENOENT;
@@ -279,8 +321,7 @@ int control_ask(unsigned major, unsigned minor, const char *what,
 		/* In another user's folder anybody may answer. */
 		if (!folder_is_ours(folders[i]))
 			continue;
-		strbuf_reset(ret);
-		r = ask_at(path, what, ret);
+		r = ask_patiently(path, what, patience_s, ret);
 		if (r != -ENOENT)
 			return r;
 	}

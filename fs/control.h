@@ -5,7 +5,9 @@
  *
  * A client sends one line and reads to the end: "status" gives one JSON object,
  * "metrics" the same counters in the Prometheus text format (also as the answer
- * to "GET /metrics HTTP/1.x", with an HTTP header).
+ * to "GET /metrics HTTP/1.x", with an HTTP header). "upgrade PATH" makes that
+ * program serve the mount; the answer, "done" or "failed WHY", is the
+ * supervisor's. A client whose worker dies asks again.
  *
  * Threads: one thread of its own serves it; a slow client is dropped.
  */
@@ -16,14 +18,21 @@
 
 struct control;
 
-/* Never fatal to a mount: NULL, and a line in the log, when it cannot be. */
-struct control *control_start(struct mount *m);
+/* Never fatal to a mount: NULL, and a line in the log, when it cannot be.
+ * @listener is a predecessor's socket, or -1: a new one. */
+struct control *control_start(struct mount *m, int link, int listener);
+/* The listening socket, still the control's; -1 for NULL. */
+int control_listener(const struct control *c);
+/* Remove the name of a listening socket. */
+void control_remove(int listener);
 /* Removes the socket; joins. */
 void control_stop(struct control *c);
 
 /* Ask the mount with this device number. *@ret gets the answer. -ENOENT: no
- * socket is found; -ECONNREFUSED: nobody listens. */
+ * socket is found; -ECONNREFUSED: nobody listens; -EAGAIN: nothing for
+ * @patience_s. */
 int control_ask(unsigned major, unsigned minor, const char *what,
-		struct strbuf *ret);
+		unsigned patience_s, struct strbuf *ret);
+#define CONTROL_PATIENCE_S 5
 
 #endif

@@ -1,13 +1,8 @@
 /*
  * What `mopsfs mount` hands from process to process.
  *
- *   mopsfs mount ──fork──▶ helper ──fork──▶ worker
- *        ▲  waits for the report              │ session, FUSE, everything
- *        └──────────────── pipe ──────────────┘
- *
- * The helper has one thread and holds nothing: it outlives the worker only to
- * take the mount down, and unmounts for it (a worker that gave up privileges
- * could not run fusermount3). All forks come before the first thread, and
+ * mopsfs mount forks the supervisor (supervisor.c), which makes workers, and
+ * waits for the first one's report. All forks come before the first thread, and
  * before TLS or curl have any state.
  *
  * Threads: one.
@@ -19,6 +14,7 @@
 #include "base/strbuf.h"
 #include "engine/reference.h"
 #include "engine/settings.h"
+#include "fs/handover.h"
 #include "fs/options.h"
 
 struct mount_job {
@@ -40,16 +36,17 @@ void job_report_failed(struct mount_job *job, const struct error *err);
 int job_read_report(int fd, struct strbuf *ret, struct error **errp);
 
 /*
- * The helper's whole life, in the process made for it. Returns its exit
- * status: the worker's.
+ * The supervisor's whole life, in the process made for it. Returns its exit
+ * status: the last worker's.
  */
-int helper_run(struct mount_job *job);
+int supervisor_run(struct mount_job *job);
 
-/* The worker's whole life; @helper_fd is for worker_unmount() alone. */
-int worker_run(struct mount_job *job, int helper_fd);
+/* A worker's whole life. @link is to the supervisor (link.h); with
+ * @h->successor it goes on with the mount that @h describes. */
+int worker_run(struct mount_job *job, struct handover *h, int link);
 
-/* Ask the helper, through its end of the link, to unmount: 0 done, 1 detached
- * because it is in use, or -errno. */
-int helper_ask_unmount(int helper_fd);
+/* Set for a program that is run as the next worker of a mount: the descriptors
+ * of link, table, device and status socket. */
+#define JOB_VARIABLE "MOPSFS_SUCCESSOR"
 
 #endif

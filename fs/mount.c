@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "cli/output.h"
 #include "fs/job.h"
+#include "fs/link.h"
 #include "fs/mountinfo.h"
 #include "fs/place.h"
 #include "fs/verbs.h"
@@ -26,7 +27,8 @@
 const struct arg_option mount_verb_options[] = {
 	{"options", 'o', "LIST", true,
 	 "mount options: io=auto|passthrough|cached, allow_other, noexec, "
-	 "readahead_kb=N, stacked_cache, and any setting by name"},
+	 "readahead_kb=N, watchdog=SECONDS, stacked_cache, and any setting by "
+	 "name"},
 	{"foreground", 'f', NULL, false, "stay until the mount ends"},
 	{"ready-fd", 0, "N", false,
 	 "write a newline to descriptor N when the tree can be read"},
@@ -44,7 +46,7 @@ struct caller {
 	char *mountpoint, *log;
 	int ready_fd;
 	int signals; /* signalfd */
-	pid_t helper;
+	pid_t supervisor;
 };
 
 static void caller_release(struct caller *c)
@@ -172,16 +174,13 @@ static int check_place(struct caller *c, struct error **errp)
 	return place_check(c->mountpoint, needed, errp);
 }
 
-static int prepare(struct caller *c, struct error **errp)
+/* What is to be mounted, and how. */
+static int read_job(struct caller *c, struct error **errp)
 {
 	int r = read_options(c, errp);
 
 	if (r == 0)
-		r = read_ready_fd(c, errp);
-	if (r == 0)
 		r = read_reference(c, errp);
-	if (r == 0)
-		r = check_allow_other(c, errp);
 	if (r < 0)
 		return r;
 	read_log(c);
@@ -192,7 +191,18 @@ static int prepare(struct caller *c, struct error **errp)
 						  "mountpoint '%s'",
 						  c->cli->args[1]),
 				  ERROR_VALIDATION);
-	return check_place(c, errp);
+	return 0;
+}
+
+static int prepare(struct caller *c, struct error **errp)
+{
+	int r = read_ready_fd(c, errp);
+
+	if (r == 0)
+		r = read_job(c, errp);
+	if (r == 0)
+		r = check_allow_other(c, errp);
+	return r == 0 ? check_place(c, errp) : r;
 }
 
 /*
@@ -218,11 +228,11 @@ static void pass_signals_on(struct caller *c)
 
 	while (read(c->signals, &si, sizeof(si)) == sizeof(si))
 		if (si.ssi_signo != SIGCHLD)
-			kill(c->helper, (int)si.ssi_signo);
+			kill(c->supervisor, (int)si.ssi_signo);
 }
 
-/* Wait for @fd to have something, handing signals to the helper, which ends
- * everything in order. */
+/* Wait for @fd to have something, handing signals to the supervisor, which
+ * ends everything in order. */
 static void wait_for_report(struct caller *c, int fd)
 {
 	struct pollfd p[] = {{.fd = fd, .events = POLLIN},
@@ -236,12 +246,12 @@ static void wait_for_report(struct caller *c, int fd)
 	} while (!p[0].revents);
 }
 
-static int wait_for_helper(struct caller *c)
+static int wait_for_supervisor(struct caller *c)
 {
 	struct pollfd p = {.fd = c->signals, .events = POLLIN};
 	int status;
 
-	while (waitpid(c->helper, &status, WNOHANG) != c->helper) {
+	while (waitpid(c->supervisor, &status, WNOHANG) != c->supervisor) {
 		poll(&p, 1, -1);
 		pass_signals_on(c);
 	}
@@ -297,29 +307,62 @@ static void say_ready(struct caller *c, const struct strbuf *doc)
 	}
 }
 
-static int fork_helper(struct caller *c, int *ret_report, struct error **errp)
+static struct mount_job job_of(struct caller *c)
 {
-	struct mount_job job = {
+	return (struct mount_job){
 		.settings = &c->cli->settings,
 		.options = &c->options,
 		.reference = &c->ref,
 		.mountpoint = c->mountpoint,
 		.log = c->log,
 		.foreground = cli_has(c->cli, "foreground"),
+		.report_fd = -1,
 	};
+}
+
+/* This program was started to go on with a mount that another one began, by
+ * the command line that began it. */
+static int succeed(struct caller *c, const char *descriptors,
+		   struct error **errp)
+{
+	struct handover h = {.lease = -1, .successor = true};
+	struct mount_job job;
+	int link, r;
+
+	if (sscanf(descriptors, "%d,%d,%d,%d", &link, &h.memory, &h.device,
+		   &h.listener) != 4)
+		return error_set(errp, EINVAL, JOB_VARIABLE " is '%s'",
+				 descriptors);
+	unsetenv(JOB_VARIABLE);
+	r = read_job(c, errp);
+	if (r == 0)
+		r = handover_map(&h, errp);
+	if (r < 0) {
+		link_send(link, LINK_FAILED, (*errp)->message, NULL, 0);
+		return r;
+	}
+	job = job_of(c);
+	return chdir("/") < 0 ? error_set_errno(errp, errno, "/")
+			      : worker_run(&job, &h, link);
+}
+
+static int fork_supervisor(struct caller *c, int *ret_report,
+			   struct error **errp)
+{
+	struct mount_job job = job_of(c);
 	int pipe_fds[2];
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return error_set_errno(errp, errno, "making a pipe");
 	fflush(NULL);
-	c->helper = fork();
-	if (c->helper == 0) {
+	c->supervisor = fork();
+	if (c->supervisor == 0) {
 		close(pipe_fds[0]);
 		job.report_fd = pipe_fds[1];
-		_exit(helper_run(&job));
+		_exit(supervisor_run(&job));
 	}
 	close(pipe_fds[1]);
-	if (c->helper < 0) {
+	if (c->supervisor < 0) {
 		close(pipe_fds[0]);
 		return error_set_errno(errp, errno, "starting a process");
 	}
@@ -334,19 +377,23 @@ int verb_mount(struct cli *cli, struct error **errp)
 					  .ready_fd = -1,
 					  .signals = -1};
 	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
+	const char *successor = getenv(JOB_VARIABLE);
 	cleanup_fd int report = -1;
-	int r = prepare(&c, errp);
+	int r;
 
+	if (successor)
+		return succeed(&c, successor, errp);
+	r = prepare(&c, errp);
 	if (r < 0)
 		return r;
 	c.signals = catch_signals();
-	r = fork_helper(&c, &report, errp);
+	r = fork_supervisor(&c, &report, errp);
 	if (r < 0)
 		return r;
 	wait_for_report(&c, report);
 	r = job_read_report(report, &doc, errp);
 	if (r < 0) {
-		int status = wait_for_helper(&c);
+		int status = wait_for_supervisor(&c);
 
 		/* Ended by a signal to us: not an error to print. */
 		if (status != EXIT_STATUS_SIGINT &&
@@ -356,5 +403,5 @@ int verb_mount(struct cli *cli, struct error **errp)
 		return status;
 	}
 	say_ready(&c, &doc);
-	return cli_has(cli, "foreground") ? wait_for_helper(&c) : 0;
+	return cli_has(cli, "foreground") ? wait_for_supervisor(&c) : 0;
 }

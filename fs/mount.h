@@ -24,6 +24,7 @@
 
 #include "engine/bundle.h"
 #include "fs/errors.h"
+#include "fs/handover.h"
 #include "fs/options.h"
 
 /* Everything is pinned by a digest: nothing the kernel keeps grows old. */
@@ -75,6 +76,7 @@ struct mount {
 	int64_t started_wall_s;
 	unsigned major, minor; /* of the superblock */
 
+	struct handover *handover;
 	struct fuse_session *se;
 	struct opens *opens;
 	struct sources *sources;

@@ -16,7 +16,6 @@
 #include "cache/cache.h"
 
 #define BYTES_PER_FILE 100000u
-#define MAX_BACKING    4096u
 /* Descriptors that are left to everything else. */
 #define SPARE_FDS 512u
 
@@ -37,10 +36,12 @@ struct opens {
 	bool inited;
 	bool passthrough;
 	bool refused;             /* io=passthrough cannot be */
+	bool differs;             /* from what our predecessor agreed on */
 	bool no_open, no_opendir; /* the kernel takes ENOSYS for them */
 	const char *why_not;      /* set when the kernel declined for good */
 	const char *why;
 	struct map by_ino;
+	struct map by_handle;   /* → its entry in the handover, plus one */
 	struct open_inode idle; /* ring; idle.next was closed longest ago */
 	size_t n_backing, max_backing;
 };
@@ -55,7 +56,8 @@ struct opens *opens_new(struct mount *m)
 	mutex_init(&o->lock, LOCK_MOUNT);
 	getrlimit(RLIMIT_NOFILE, &nofile);
 	if (nofile.rlim_cur > SPARE_FDS)
-		o->max_backing = MIN(nofile.rlim_cur - SPARE_FDS, MAX_BACKING);
+		o->max_backing =
+			MIN(nofile.rlim_cur - SPARE_FDS, HANDOVER_BACKING);
 	return o;
 }
 
@@ -75,6 +77,7 @@ void opens_free(struct opens *o)
 	while (map_next(&o->by_ino, &pos, NULL, NULL, &i))
 		inode_free(i);
 	map_release(&o->by_ino);
+	map_release(&o->by_handle);
 	mutex_destroy(&o->lock);
 	free(o);
 }
@@ -182,6 +185,22 @@ static bool sees_all_pids(void)
 	return !strcmp(link, "pid:[4026531836]");
 }
 
+/* The kernel was answered once: a successor has to mean the same. */
+static void agree_locked(struct opens *o, const struct fuse_conn_info *conn)
+	REQUIRES(o->lock);
+static void agree_locked(struct opens *o, const struct fuse_conn_info *conn)
+{
+	struct handover *h = o->m->handover;
+
+	if (h->successor) {
+		o->differs = h->table->want != conn->want ||
+			     h->table->passthrough != o->passthrough;
+		return;
+	}
+	h->table->want = conn->want;
+	h->table->passthrough = o->passthrough;
+}
+
 void open_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct mount *m = userdata;
@@ -209,6 +228,7 @@ void open_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_background = 1024;
 	conn->congestion_threshold = 768;
 	o->inited = true;
+	agree_locked(o, conn);
 	mutex_unlock(&o->lock);
 }
 
@@ -217,6 +237,10 @@ int opens_check_init(struct opens *o, struct error **errp)
 	if (!o->inited)
 		return error_set(errp, EPROTO,
 				 "the kernel's first request is not INIT");
+	if (o->differs)
+		return error_set(errp, EPROTO,
+				 "this program would agree on something else "
+				 "with the kernel than the mount began with");
 	if (!o->refused)
 		return 0;
 	error_set(errp, EOPNOTSUPP, "io=passthrough cannot be: %s", o->why);
@@ -260,6 +284,8 @@ static void backing_close_locked(struct opens *o, fuse_req_t req,
 				 struct open_inode *i)
 {
 	if (i->backing) {
+		/* Forgotten first: an id that is not one fails its opener. */
+		handover_backing_clear(o->m->handover, i->ino);
 		fuse_passthrough_close(req, i->backing);
 		o->n_backing--;
 	}
@@ -329,6 +355,11 @@ static void backing_open_locked(struct opens *o, fuse_req_t req,
 		backing_declined_locked(o, errno);
 		return;
 	}
+	if (!handover_backing_set(o->m->handover, i->ino, i->backing)) {
+		fuse_passthrough_close(req, i->backing);
+		i->backing = 0;
+		return;
+	}
 	o->n_backing++;
 	i->mode = MODE_PASSTHROUGH;
 	i->fd = steal_fd(&fd);
@@ -362,45 +393,147 @@ static void drop_locked(struct opens *o, struct open_inode *i)
 	inode_free(i);
 }
 
-/* One more open of @ino: its backing id, or 0 for cached. */
-static int count_open(struct opens *o, fuse_req_t req, fuse_ino_t ino,
-		      const struct tree_node *n)
+static struct open_inode *inode_get_locked(struct opens *o, fuse_ino_t ino)
+	REQUIRES(o->lock);
+static struct open_inode *inode_get_locked(struct opens *o, fuse_ino_t ino)
 {
-	struct open_inode *i;
-	int backing;
+	struct open_inode *i = map_get(&o->by_ino, &ino, sizeof(ino));
 
-	mutex_lock(&o->lock);
-	i = map_get(&o->by_ino, &ino, sizeof(ino));
-	if (!i) {
-		i = xcalloc(1, sizeof(*i));
-		i->ino = ino;
-		i->fd = -1;
-		map_put(&o->by_ino, &ino, sizeof(ino), i);
-	} else if (i->opens == 0) {
-		idle_remove(i);
-	}
-	if (i->opens++ == 0)
-		decide_mode_locked(o, req, i, n);
-	backing = i->mode == MODE_PASSTHROUGH ? i->backing : 0;
-	mutex_unlock(&o->lock);
-	return backing;
+	if (i)
+		return i;
+	i = xcalloc(1, sizeof(*i));
+	i->ino = ino;
+	i->fd = -1;
+	map_put(&o->by_ino, &ino, sizeof(ino), i);
+	return i;
 }
 
-static void count_release(struct opens *o, fuse_ino_t ino)
+static void note_handle_locked(struct opens *o, uint64_t handle, int64_t entry)
+	REQUIRES(o->lock);
+static void note_handle_locked(struct opens *o, uint64_t handle, int64_t entry)
+{
+	map_put(&o->by_handle, &handle, sizeof(handle),
+		(void *)(uintptr_t)(entry + 1));
+}
+
+/* False: the table is full. An open that a dead worker counted is known. */
+static bool add_open_locked(struct opens *o, fuse_req_t req, fuse_ino_t ino,
+			    uint64_t handle, const struct tree_node *n)
+	REQUIRES(o->lock);
+static bool add_open_locked(struct opens *o, fuse_req_t req, fuse_ino_t ino,
+			    uint64_t handle, const struct tree_node *n)
 {
 	struct open_inode *i;
+	int64_t entry;
+
+	if (map_get(&o->by_handle, &handle, sizeof(handle)))
+		return true;
+	i = inode_get_locked(o, ino);
+	if (i->next)
+		idle_remove(i);
+	if (i->opens == 0)
+		decide_mode_locked(o, req, i, n);
+	entry = handover_open_add(o->m->handover, ino, handle);
+	if (entry < 0 && i->opens == 0)
+		drop_locked(o, i);
+	if (entry < 0)
+		return false;
+	note_handle_locked(o, handle, entry);
+	i->opens++;
+	return true;
+}
+
+/* One more open of @ino: its backing id, 0 for cached, or -ENFILE. */
+static int count_open(struct opens *o, fuse_req_t req, fuse_ino_t ino,
+		      uint64_t handle, const struct tree_node *n)
+{
+	struct open_inode *i;
+	int r = -ENFILE;
 
 	mutex_lock(&o->lock);
+	if (add_open_locked(o, req, ino, handle, n)) {
+		i = inode_get_locked(o, ino);
+		r = i->mode == MODE_PASSTHROUGH ? i->backing : 0;
+	}
+	mutex_unlock(&o->lock);
+	return r;
+}
+
+static void count_release(struct opens *o, fuse_ino_t ino, uint64_t handle)
+{
+	struct open_inode *i;
+	uintptr_t entry;
+
+	mutex_lock(&o->lock);
+	entry = (uintptr_t)map_del(&o->by_handle, &handle, sizeof(handle));
 	i = map_get(&o->by_ino, &ino, sizeof(ino));
-	if (i && i->opens && --i->opens == 0)
+	if (entry)
+		handover_open_del(o->m->handover, (int64_t)entry - 1);
+	if (entry && i && --i->opens == 0)
 		drop_locked(o, i);
+	mutex_unlock(&o->lock);
+}
+
+/* A file that is open keeps its path; without a descriptor of ours, which file
+ * its backing id is cannot be checked once it is closed: a new one is made. */
+static void adopt_open_locked(struct opens *o, const struct handover_open *e,
+			      int64_t entry) REQUIRES(o->lock);
+static void adopt_open_locked(struct opens *o, const struct handover_open *e,
+			      int64_t entry)
+{
+	uint64_t handle = atomic_load(&e->handle);
+
+	if (!handle)
+		return;
+	inode_get_locked(o, e->ino)->opens++;
+	note_handle_locked(o, handle, entry);
+}
+
+static void adopt_backing_locked(struct opens *o,
+				 const struct handover_backing *b)
+	REQUIRES(o->lock);
+static void adopt_backing_locked(struct opens *o,
+				 const struct handover_backing *b)
+{
+	int id = atomic_load(&b->id);
+	struct open_inode *i;
+
+	if (!id)
+		return;
+	i = inode_get_locked(o, b->ino);
+	i->backing = id;
+	o->n_backing++;
+	if (i->opens)
+		i->mode = MODE_PASSTHROUGH;
+	else
+		idle_add(o, i);
+}
+
+void opens_adopt(struct opens *o)
+{
+	struct handover_table *t = o->m->handover->table;
+	uint32_t n = (uint32_t)atomic_load(&t->n_opens);
+
+	mutex_lock(&o->lock);
+	for (uint32_t e = 0; e < MIN(n, HANDOVER_OPENS); e++)
+		adopt_open_locked(o, &t->opens[e], e);
+	for (size_t b = 0; b < HANDOVER_BACKING; b++)
+		adopt_backing_locked(o, &t->backing[b]);
 	mutex_unlock(&o->lock);
 }
 
 static void reply_open(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 		       const struct tree_node *n, struct fuse_file_info *fi)
 {
-	fi->backing_id = count_open(m->opens, req, ino, n);
+	int backing;
+
+	fi->fh = handover_request();
+	backing = count_open(m->opens, req, ino, fi->fh, n);
+	if (backing < 0) {
+		fuse_reply_err(req, -backing);
+		return;
+	}
+	fi->backing_id = backing;
 	fi->keep_cache = !fi->backing_id;
 	fi->noflush = 1;
 	stat_add(fi->backing_id ? &m->stats.passthrough_opens
@@ -408,12 +541,16 @@ static void reply_open(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 		 1);
 	/* The opener is gone: no release will come. */
 	if (fuse_reply_open(req, fi) == -ENOENT)
-		count_release(m->opens, ino);
+		count_release(m->opens, ino, fi->fh);
 }
 
 #else
 
-static void count_release(struct opens *o, fuse_ino_t ino)
+static void count_release(struct opens *o, fuse_ino_t ino, uint64_t handle)
+{
+}
+
+void opens_adopt(struct opens *o)
 {
 }
 
@@ -428,8 +565,8 @@ static void reply_open(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 #endif
 
 /*
- * The operations. Handles are never used: whoever serves a read needs the
- * inode alone.
+ * The operations. Handles only tell opens apart: whoever serves a read needs
+ * the inode alone.
  */
 
 static void open_file(struct mount *m, fuse_req_t req, fuse_ino_t ino,
@@ -459,7 +596,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	count_release(mount_of(req)->opens, ino);
+	count_release(mount_of(req)->opens, ino, fi->fh);
 	fuse_reply_err(req, 0);
 }
 

@@ -38,6 +38,9 @@ void open_init(void *userdata, struct fuse_conn_info *conn);
  * for and cannot be; -EPROTO when that was no INIT. */
 int opens_check_init(struct opens *o, struct error **errp);
 
+/* A successor, before it serves: take on what is open. */
+void opens_adopt(struct opens *o);
+
 struct opens_report {
 	bool passthrough;
 	const char *why;

@@ -8,10 +8,13 @@
 
 #define READAHEAD_KB     16384u
 #define READAHEAD_KB_MAX 262144u
+#define WATCHDOG_S       30u
+#define WATCHDOG_S_MAX   86400u
 
 const struct mount_options MOUNT_OPTIONS_DEFAULT = {
 	.io = IO_AUTO,
 	.readahead_kb = READAHEAD_KB,
+	.watchdog_s = WATCHDOG_S,
 };
 
 /* Words that say what is so anyway, or that are for mount(8) alone. */
@@ -49,8 +52,8 @@ static int set_io(struct mount_options *o, const char *value,
 			 value ? value : "");
 }
 
-static int set_readahead(struct mount_options *o, const char *value,
-			 struct error **errp)
+static int set_number(const char *word, const char *value, unsigned max,
+		      unsigned *ret, struct error **errp)
 {
 	char *end = NULL;
 	unsigned long n = 0;
@@ -58,11 +61,10 @@ static int set_readahead(struct mount_options *o, const char *value,
 	errno = 0;
 	if (value && *value >= '0' && *value <= '9')
 		n = strtoul(value, &end, 10);
-	if (!end || *end || errno || n > READAHEAD_KB_MAX)
-		return error_set(errp, EINVAL,
-				 "'-o readahead_kb' is 0 to %u, not '%s'",
-				 READAHEAD_KB_MAX, value ? value : "");
-	o->readahead_kb = (unsigned)n;
+	if (!end || *end || errno || n > max)
+		return error_set(errp, EINVAL, "'-o %s' is 0 to %u, not '%s'",
+				 word, max, value ? value : "");
+	*ret = (unsigned)n;
 	return 0;
 }
 
@@ -122,7 +124,11 @@ static int set_word(struct mount_options *o, struct cli *cli, char *word,
 	if (!strcmp(word, "io"))
 		return set_io(o, value, errp);
 	if (!strcmp(word, "readahead_kb"))
-		return set_readahead(o, value, errp);
+		return set_number(word, value, READAHEAD_KB_MAX,
+				  &o->readahead_kb, errp);
+	if (!strcmp(word, "watchdog"))
+		return set_number(word, value, WATCHDOG_S_MAX, &o->watchdog_s,
+				  errp);
 	if (!value && !strcmp(word, "allow_other"))
 		o->allow_other = true;
 	else if (!value && !strcmp(word, "noexec"))

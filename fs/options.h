@@ -22,6 +22,8 @@ struct mount_options {
 	 * stacked can lie on the mount. */
 	bool stacked_cache;
 	unsigned readahead_kb; /* of the mount's device, as root; 0: leave */
+	/* A worker that takes longer for a request hangs; 0: is left alone. */
+	unsigned watchdog_s;
 };
 
 extern const struct mount_options MOUNT_OPTIONS_DEFAULT;

@@ -98,8 +98,8 @@ static bool is_dead(const char *dir)
 	       (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
-/* A worker that was killed leaves a dead mount, until its helper has taken it
- * away; for ever when that was killed, too. */
+/* A worker that was killed leaves a dead mount, until the next one serves,
+ * or its supervisor gives up; for ever when that was killed, too. */
 static int recover(const char *dir, struct error **errp)
 {
 	cleanup_error struct error *err = NULL;
@@ -109,7 +109,7 @@ static int recover(const char *dir, struct error **errp)
 		return 0;
 	r = unmount_at(dir, true, &err);
 	if (r < 0 && !is_dead(dir))
-		return 0; /* the helper was faster */
+		return 0; /* its supervisor was faster */
 	return error_propagate(errp, &err, r);
 }
 

@@ -75,6 +75,17 @@ static void put_path(struct mount *m, struct json_writer *w)
 	json_end_object(w);
 }
 
+static void put_worker(struct mount *m, struct json_writer *w)
+{
+	const struct handover_table *t = m->handover->table;
+
+	json_begin_object(w, "worker");
+	json_put_str(w, "last_end", t->last_end);
+	json_put_int(w, "restarts", t->restarts);
+	json_put_bool(w, "survives", handover_can_resend(t));
+	json_end_object(w);
+}
+
 void report_status(struct mount *m, struct strbuf *out)
 {
 	cleanup_free char *ref = reference_str(&m->bundle->ref);
@@ -99,6 +110,7 @@ void report_status(struct mount *m, struct strbuf *out)
 	json_put_str(&w, "role", m->view->role->name);
 	json_put_int(&w, "uptime", time_wall_s() - m->started_wall_s);
 	json_put_str(&w, "version", MOPS_VERSION);
+	put_worker(m, &w);
 	json_end_object(&w);
 }
 

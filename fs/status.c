@@ -14,7 +14,8 @@
 static int ask(const struct mount_entry *e, struct strbuf *ret,
 	       struct error **errp)
 {
-	int r = control_ask(e->major, e->minor, "status", ret);
+	int r = control_ask(e->major, e->minor, "status", CONTROL_PATIENCE_S,
+			    ret);
 
 	if (r == -ENOENT || r == -EACCES) {
 		error_set(errp, -r,
@@ -47,6 +48,20 @@ static void print_errors(const struct json *errors)
 			   json_str(json_get(e, "name")));
 }
 
+static void print_worker(const struct json *w)
+{
+	if (!json_bool(json_get(w, "survives"), true))
+		print_line(stdout,
+			   "  when its worker dies the mount ends (Linux "
+			   "6.9 lets another one go on)");
+	if (number(w, "restarts") > 0)
+		print_line(stdout,
+			   "  worker: replaced %lld times, the last time "
+			   "because %s",
+			   (long long)number(w, "restarts"),
+			   json_str(json_get(w, "last_end")));
+}
+
 static void print_text(const struct json *j)
 {
 	const struct json *path = json_get(j, "data_path");
@@ -71,6 +86,7 @@ static void print_text(const struct json *j)
 		   output_size((uint64_t)number(fetch, "bytes_network")).str,
 		   (long long)number(fetch, "requests"),
 		   (long long)number(fetch, "in_flight"));
+	print_worker(json_get(j, "worker"));
 	print_errors(json_get(j, "errors"));
 }
 

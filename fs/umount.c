@@ -32,7 +32,9 @@ static int open_daemon(const char *dir)
 	if (mount_list_read(&mounts) < 0)
 		return -1;
 	e = mount_list_top(&mounts, dir);
-	if (!e || control_ask(e->major, e->minor, "status", &status) < 0 ||
+	if (!e ||
+	    control_ask(e->major, e->minor, "status", CONTROL_PATIENCE_S,
+			&status) < 0 ||
 	    json_parse(status.buf, status.len, &JSON_LIMITS_DOC, &j, NULL) <
 		    0 ||
 	    json_int(json_get(j, "pid"), &pid) < 0 || pid <= 1)

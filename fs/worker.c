@@ -1,9 +1,11 @@
 /*
  * The worker: the process that holds the mount.
  *
- *   set up ──▶ mounted ──▶ ready (reported) ──▶ serving ──▶ ended
- *     │           │                                │
+ *   set up ──▶ mounted ───▶ ready (reported) ──▶ serving ──▶ ended
+ *     │    └▶ prepared ──told to begin──▲          │
  *     └ signal ───┴──────── torn down ◀────────────┴ signal
+ *
+ * The lower way is a successor's (supervisor.c), which mounts nothing.
  *
  * The main thread sets up, waits for the end, and tears down; a thread waits
  * for signals; the loop's threads serve the kernel until it says that the mount
@@ -29,6 +31,7 @@
 #include "fs/attach.h"
 #include "fs/control.h"
 #include "fs/job.h"
+#include "fs/link.h"
 #include "fs/open.h"
 #include "fs/parking.h"
 #include "fs/report.h"
@@ -37,13 +40,14 @@
 #include "fs/unmount.h"
 
 #define MIN_LOOPS 4u
-#define MAX_LOOPS 16u
+#define MAX_LOOPS HANDOVER_LOOPS
 /* How long the end may take: users of a detached mount get this long. */
 #define END_MS 5000
 
 struct worker {
 	struct mount_job *job;
-	int helper_fd;
+	struct handover *handover;
+	int link; /* to the supervisor */
 	struct mount mount;
 	struct control *control;
 
@@ -52,6 +56,7 @@ struct worker {
 	atomic_bool cancelled; /* ends the set-up early */
 	int signal;            /* that asked us to end; 0: none yet */
 	unsigned loops;        /* threads that serve */
+	unsigned next_loop;    /* a number for each */
 	bool mounted;
 	pthread_t threads[MAX_LOOPS];
 	unsigned n_threads;
@@ -112,6 +117,28 @@ static int keep_content(struct worker *w, struct error **errp)
 	return 0;
 }
 
+/* A successor shows what its predecessor showed, whatever became of the tag. */
+static int open_reference(struct worker *w, const struct op *op,
+			  struct error **errp)
+{
+	struct mount *m = &w->mount;
+	struct handover_table *t = w->handover->table;
+	struct reference ref = *w->job->reference;
+	int r;
+
+	if (w->handover->successor) {
+		ref.has_digest = true;
+		ref.digest = t->manifest;
+	}
+	r = bundle_open(m->session, &ref, op, &m->bundle, errp);
+	if (r < 0)
+		return r;
+	t->manifest = m->bundle->digest;
+	/* What is reported is what was asked for. */
+	m->bundle->ref.has_digest = w->job->reference->has_digest;
+	return 0;
+}
+
 static int open_bundle(struct worker *w, const struct op *op,
 		       struct error **errp)
 {
@@ -125,8 +152,7 @@ static int open_bundle(struct worker *w, const struct op *op,
 	if (r == 0)
 		r = session_fetcher(m->session, &m->fetcher, errp);
 	if (r == 0)
-		r = bundle_open(m->session, w->job->reference, op, &m->bundle,
-				errp);
+		r = open_reference(w, op, errp);
 	if (r == 0)
 		r = bundle_choose_role(m->bundle, NULL, &role, errp);
 	if (r == 0)
@@ -153,6 +179,7 @@ static void make_mount(struct worker *w)
 	struct mount *m = &w->mount;
 
 	m->tree = m->view->tree;
+	m->handover = w->handover;
 	m->mountpoint = xstrdup(w->job->mountpoint);
 	m->options = w->job->options;
 	m->uid = getuid();
@@ -171,7 +198,11 @@ static void *loop(void *arg)
 	struct worker *w = arg;
 	struct fuse_session *se = w->mount.se;
 	struct fuse_buf buf = {0};
+	unsigned number;
 
+	mutex_lock(&w->lock);
+	number = w->next_loop++;
+	mutex_unlock(&w->lock);
 	while (!fuse_session_exited(se)) {
 		int r = fuse_session_receive_buf(se, &buf);
 
@@ -179,7 +210,9 @@ static void *loop(void *arg)
 			continue;
 		if (r <= 0)
 			break;
+		handover_begin(w->handover, number, buf.mem);
 		fuse_session_process_buf(se, &buf);
+		handover_end(w->handover, number);
 	}
 	free(buf.mem);
 	mutex_lock(&w->lock);
@@ -222,6 +255,67 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+/* The supervisor keeps what the next worker, and the time between, need. */
+static int hand_in(struct worker *w, struct error **errp)
+{
+	const struct lease *lease = w->mount.bundle->lease;
+	cleanup_fd int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int fds[LINK_FDS] = {
+		fuse_session_fd(w->mount.se),
+		lease ? lease_fd(lease) : null,
+		control_listener(w->control),
+	};
+	int r = link_send(w->link, LINK_MOUNTED, NULL, fds,
+			  fds[2] >= 0 ? LINK_FDS : LINK_FDS - 1);
+
+	return r < 0 ? error_set_errno(errp, -r, "telling the supervisor") : 0;
+}
+
+static int begin(struct worker *w, struct error **errp)
+{
+	struct mount *m = &w->mount;
+	int r = attach_mount(m, errp);
+
+	w->mounted = r == 0;
+	if (r == 0)
+		r = attach_serve_init(m, errp);
+	if (r == 0)
+		r = start_loops(w, errp);
+	if (r == 0)
+		r = attach_check(m, errp);
+	if (r < 0)
+		return r;
+	attach_set_readahead(m);
+	w->control = control_start(m, w->link, -1);
+	return hand_in(w, errp);
+}
+
+/* Up to LINK_PREPARED our predecessor may still serve. */
+static int take_over(struct worker *w, struct error **errp)
+{
+	struct mount *m = &w->mount;
+	struct link_message go = {0};
+	int r = attach_take_over(m, errp);
+
+	if (r == 0)
+		r = attach_replay_init(m, errp);
+	if (r < 0)
+		return r;
+	link_send(w->link, LINK_PREPARED, NULL, NULL, 0);
+	if (!link_receive(w->link, &go) || go.word != LINK_BEGIN)
+		return error_set(errp, EPIPE, "the supervisor is gone");
+	w->mounted = true;
+	opens_adopt(m->opens);
+	r = start_loops(w, errp);
+	if (r == 0)
+		r = handover_resend(w->handover->device);
+	if (r < 0)
+		return error_set_errno(errp, -r, "going on with the mount");
+	w->control = control_start(m, w->link, w->handover->listener);
+	link_send(w->link, LINK_SERVING, NULL, NULL, 0);
+	return 0;
+}
+
 static int set_up(struct worker *w, struct error **errp)
 {
 	struct op op = OP_INIT;
@@ -234,20 +328,9 @@ static int set_up(struct worker *w, struct error **errp)
 		return r;
 	make_mount(w);
 	r = attach_open(&w->mount, errp);
-	if (r == 0)
-		r = attach_mount(&w->mount, errp);
-	w->mounted = r == 0;
-	if (r == 0)
-		r = attach_serve_init(&w->mount, errp);
-	if (r == 0)
-		r = start_loops(w, errp);
-	if (r == 0)
-		r = attach_check(&w->mount, errp);
 	if (r < 0)
 		return r;
-	attach_set_readahead(&w->mount);
-	w->control = control_start(&w->mount);
-	return 0;
+	return w->handover->successor ? take_over(w, errp) : begin(w, errp);
 }
 
 /*
@@ -275,13 +358,12 @@ static void wait_for_end(struct worker *w)
 	mutex_unlock(&w->lock);
 }
 
-/* Through the helper; without it, ourselves. */
+/* Through the supervisor; without it, ourselves. */
 static void unmount(struct worker *w)
 {
 	const char *dir = w->job->mountpoint;
 
-	if (helper_ask_unmount(w->helper_fd) < 0 &&
-	    unmount_at(dir, false, NULL) < 0)
+	if (link_ask_unmount(w->link) < 0 && unmount_at(dir, false, NULL) < 0)
 		unmount_at(dir, true, NULL);
 }
 
@@ -344,9 +426,13 @@ static int serve(struct worker *w)
 
 	report_ready(&w->mount, &doc);
 	let_go_of_caller(w->job);
-	job_report_ready(w->job, &doc);
-	log_info("mounted on '%s': %s", w->job->mountpoint, strbuf_str(&doc));
+	if (!w->handover->successor)
+		job_report_ready(w->job, &doc);
+	log_info("%s on '%s': %s",
+		 w->handover->successor ? "going on" : "mounted",
+		 w->job->mountpoint, strbuf_str(&doc));
 	wait_for_end(w);
+	link_send(w->link, LINK_ENDING, NULL, NULL, 0);
 	log_info("'%s' ends", w->job->mountpoint);
 	return tear_down(w, w->signal ? exit_status_of(w->signal) : 0);
 }
@@ -356,11 +442,14 @@ static int fail(struct worker *w, const struct error *err)
 	int status =
 		w->signal ? exit_status_of(w->signal) : output_exit_status(err);
 
-	job_report_failed(w->job, err);
+	if (w->handover->successor)
+		link_send(w->link, LINK_FAILED, err->message, NULL, 0);
+	else
+		job_report_failed(w->job, err);
 	return tear_down(w, status);
 }
 
-int worker_run(struct mount_job *job, int helper_fd)
+int worker_run(struct mount_job *job, struct handover *h, int link)
 {
 	/* Lives as long as the process: its threads are not all joined. */
 	struct worker *w = xcalloc(1, sizeof(*w));
@@ -369,7 +458,8 @@ int worker_run(struct mount_job *job, int helper_fd)
 	int r;
 
 	w->job = job;
-	w->helper_fd = helper_fd;
+	w->handover = h;
+	w->link = link;
 	mutex_init(&w->lock, LOCK_MOUNT);
 	cond_init(&w->changed);
 	r = log_open(job->log, &err);

@@ -120,7 +120,13 @@ def worker_pid(env, at):
     return json.loads(env.mopsfs("status", at, "--json").stdout)["pid"]
 
 
+def supervisor_of(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(next(line.split()[1] for line in f if line.startswith("PPid:")))
+
+
 def killed_mounts(env):
+    """Worker and supervisor both: a worker alone is replaced (tests/fuse/test_survive.py)."""
     need_root()
     need_fuse()
     src = make_tree(env)
@@ -135,6 +141,7 @@ def killed_mounts(env):
             env.new_cache()
         env.mopsfs("mount", ref, at, timeout=60)
         pid = worker_pid(env, at)
+        pids = (supervisor_of(pid), pid)
         wrong = []
 
         def read_all():
@@ -150,7 +157,10 @@ def killed_mounts(env):
         reader = threading.Thread(target=read_all)
         reader.start()
         time.sleep(RANDOM.uniform(0, 0.25))
-        os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
         reader.join(30)
         if reader.is_alive():
             raise Failed("a reader hangs on a killed mount")

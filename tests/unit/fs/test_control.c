@@ -68,7 +68,7 @@ static int ask(void)
 {
 	cleanup_strbuf struct strbuf answer = STRBUF_INIT;
 
-	return control_ask(MAJOR, MINOR, "status", &answer);
+	return control_ask(MAJOR, MINOR, "status", 5, &answer);
 }
 
 Test(control, the_owner_of_the_folder_is_believed)

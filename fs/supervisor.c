@@ -1,0 +1,641 @@
+/*
+ * The supervisor of a mount: the process that stays when a worker does not.
+ *
+ *   mopsfs mount ──fork──▶ supervisor ──fork──▶ worker
+ *        ▲  waits for the report │ ▲                │ session, FUSE, everything
+ *        │                       │ └──── link ──────┤
+ *        └────────────── pipe ───┼──────────────────┘
+ *                                └──fork or exec──▶ the next worker …
+ *
+ * It has one thread, no network code and nothing of the bundle, only a copy of
+ * the mount's descriptors: while they are open the kernel keeps what was asked
+ * of a dead worker. A successor gets the kernel's INIT again from the shared
+ * table (handover.h), says that it is prepared, is told to begin, and has the
+ * kernel ask again for all that was not answered.
+ *
+ *   starting ──mounted──▶ served ◀──begin── prepared ◀── next worker
+ *      │                    │ killed, crashed, hung          ▲
+ *      │                    ├────────────────────────────────┘ after a pause
+ *      └──▶ ended ◀─────────┴ in order, asked to, too often
+ *
+ * An upgrade starts the next worker, from another program, beside the one that
+ * serves, which is killed when the other is prepared: what it leaves
+ * unanswered is asked of the new one. A program that does not get to serve is
+ * given up for the one before it.
+ *
+ * It also unmounts for the worker, which gives up the privilege to do so.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "cli/output.h"
+#include "fs/control.h"
+#include "fs/job.h"
+#include "fs/link.h"
+#include "fs/mountinfo.h"
+#include "fs/unmount.h"
+
+/* So many workers in a row that crash, hang, or never serve, are the end; one
+ * that served for a while proves that it can be done. */
+#define MAX_DEATHS 8u
+#define PROVEN_MS  10000
+#define PAUSE_MS   100 /* before the third of them; doubles */
+#define UPGRADE_MS 60000
+#define TICK_MS    1000
+
+struct child {
+	pid_t pid; /* 0: none */
+	int link;  /* -1: it closed its end */
+	bool prepared, serving;
+};
+
+struct supervisor {
+	struct mount_job *job;
+	struct handover h;
+	struct child worker, next; /* next: while there is an upgrade */
+	int signals;               /* signalfd */
+	char *cwd;        /* the caller's, which arguments count from */
+	int program;      /* what to run; -1: this one */
+	int next_program; /* not proven yet; -1 */
+	int asker;        /* the client that waits for the upgrade */
+	int64_t upgrade_until_ns;
+
+	int signal;  /* that asked us to end; 0 */
+	bool ending; /* the worker ends in order */
+	bool hung;   /* and was therefore killed */
+	unsigned deaths;
+	int64_t serving_since_ns, restart_ns; /* 0: not now */
+	uint64_t seen_requests;
+	int64_t stuck_since_ns;
+};
+
+/*
+ * Unmounting.
+ */
+
+static bool is_mounted(const char *dir)
+{
+	cleanup_mount_list struct mount_list mounts = {0};
+	const struct mount_entry *e;
+
+	if (mount_list_read(&mounts) < 0)
+		return false;
+	e = mount_list_top(&mounts, dir);
+	return e && mount_entry_is_ours(e);
+}
+
+static enum link_word unmount(const char *dir)
+{
+	if (!is_mounted(dir) || unmount_at(dir, false, NULL) == 0)
+		return LINK_DONE;
+	return unmount_at(dir, true, NULL) == 0 ? LINK_DETACHED : LINK_REFUSED;
+}
+
+/* Nobody will answer for the mount any more: detach what is left of it. */
+static void bury(struct supervisor *s)
+{
+	if (is_mounted(s->job->mountpoint))
+		unmount_at(s->job->mountpoint, true, NULL);
+	if (s->h.listener >= 0)
+		control_remove(s->h.listener);
+}
+
+/*
+ * Starting workers.
+ */
+
+static void keep_over_exec(int fd)
+{
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, 0);
+}
+
+static char **own_arguments(char **ret_text)
+{
+	char **v = NULL;
+	size_t n;
+
+	if (io_read_file(AT_FDCWD, "/proc/self/cmdline", 1u << 21, ret_text,
+			 &n) < 0)
+		return NULL;
+	for (char *p = *ret_text; p < *ret_text + n; p += strlen(p) + 1)
+		strv_append(&v, p);
+	return v;
+}
+
+/* The command line says again what is to be mounted; only what is new to it
+ * is handed over. */
+static void become_program(struct supervisor *s, int program, int link)
+{
+	const struct handover *h = &s->h;
+	cleanup_free char *value = xasprintf("%d,%d,%d,%d", link, h->memory,
+					     h->device, h->listener);
+	char *text = NULL;
+	char **argv = own_arguments(&text);
+
+	keep_over_exec(link);
+	keep_over_exec(h->memory);
+	keep_over_exec(h->device);
+	keep_over_exec(h->listener);
+	if (argv && s->cwd && chdir(s->cwd) == 0 &&
+	    setenv(JOB_VARIABLE, value, 1) == 0)
+		fexecve(program, argv, environ);
+	link_send(link, LINK_FAILED, strerror(errno), NULL, 0);
+	_exit(ERROR_DOWNLOAD);
+}
+
+static void in_child(struct supervisor *s, int program, int link)
+{
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (program >= 0)
+		become_program(s, program, link);
+	closep(&s->worker.link);
+	closep(&s->next.link);
+	closep(&s->signals);
+	closep(&s->asker);
+	closep(&s->h.lease);
+	s->h.successor = s->h.device >= 0;
+	_exit(worker_run(s->job, &s->h, link));
+}
+
+static int spawn(struct supervisor *s, struct child *c, int program)
+{
+	int pair[2];
+	int r = link_make(pair);
+	pid_t pid;
+
+	if (r < 0)
+		return r;
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		in_child(s, program, pair[1]);
+	}
+	close(pair[1]);
+	if (pid < 0) {
+		close(pair[0]);
+		return -EAGAIN;
+	}
+	*c = (struct child){.pid = pid, .link = pair[0]};
+	return 0;
+}
+
+static void begin(struct supervisor *s)
+{
+	for (size_t i = 0; i < HANDOVER_LOOPS; i++)
+		atomic_store(&s->h.table->busy_ns[i], 0);
+	s->stuck_since_ns = 0;
+	link_send(s->worker.link, LINK_BEGIN, NULL, NULL, 0);
+}
+
+/*
+ * Upgrades.
+ */
+
+static void answer_asker(struct supervisor *s, const char *failure)
+{
+	cleanup_free char *text =
+		failure ? xasprintf("failed %s\n", failure) : xstrdup("done\n");
+
+	if (s->asker >= 0)
+		io_write_full(s->asker, text, strlen(text));
+	closep(&s->asker);
+}
+
+static void give_up_upgrade(struct supervisor *s, const char *why)
+{
+	if (s->next_program < 0)
+		return;
+	log_error("'%s' is not upgraded: %s", s->job->mountpoint, why);
+	answer_asker(s, why);
+	closep(&s->next_program);
+	s->upgrade_until_ns = 0;
+	if (s->next.pid) {
+		kill(s->next.pid, SIGKILL);
+		closep(&s->next.link);
+	}
+}
+
+static void begin_upgrade(struct supervisor *s, struct link_message *m)
+{
+	int r;
+
+	if (s->next_program >= 0 || s->next.pid) {
+		io_write_full(m->fds[0], "failed another upgrade is going on\n",
+			      strlen("failed another upgrade is going on\n"));
+		return;
+	}
+	s->asker = m->fds[0];
+	m->fds[0] = -1;
+	s->next_program = open(m->text, O_RDONLY | O_CLOEXEC);
+	if (s->next_program < 0) {
+		answer_asker(s, strerror(errno));
+		return;
+	}
+	log_info("'%s' is upgraded to '%s'", s->job->mountpoint, m->text);
+	r = handover_can_resend(s->h.table)
+		    ? spawn(s, &s->next, s->next_program)
+		    : -EOPNOTSUPP;
+	if (r < 0)
+		give_up_upgrade(s, r == -EOPNOTSUPP ? "that needs Linux 6.9"
+						    : strerror(-r));
+	s->upgrade_until_ns = time_deadline_ms(UPGRADE_MS);
+}
+
+static void now_serving(struct supervisor *s)
+{
+	s->worker.serving = true;
+	s->serving_since_ns = time_mono_ns();
+	if (s->next_program < 0 || s->next.pid)
+		return;
+	/* It was the new program's. */
+	closep(&s->program);
+	s->program = s->next_program;
+	s->next_program = -1;
+	s->upgrade_until_ns = 0;
+	answer_asker(s, NULL);
+}
+
+/*
+ * Messages.
+ */
+
+static void take_descriptors(struct supervisor *s, struct link_message *m)
+{
+	s->h.device = m->fds[0];
+	s->h.lease = m->fds[1];
+	s->h.listener = m->fds[2];
+	for (size_t i = 0; i < LINK_FDS; i++)
+		m->fds[i] = -1;
+	now_serving(s);
+}
+
+/* The new program is as far as it can be beside the old one. */
+static void is_prepared(struct supervisor *s, struct child *c)
+{
+	c->prepared = true;
+	if (c == &s->worker)
+		begin(s);
+	else if (s->worker.pid)
+		kill(s->worker.pid, SIGKILL);
+}
+
+static void take_message(struct supervisor *s, struct child *c,
+			 struct link_message *m)
+{
+	switch (m->word) {
+	case LINK_MOUNTED:
+		take_descriptors(s, m);
+		return;
+	case LINK_PREPARED:
+		is_prepared(s, c);
+		return;
+	case LINK_SERVING:
+		now_serving(s);
+		return;
+	case LINK_FAILED:
+		log_error("the next worker of '%s': %s", s->job->mountpoint,
+			  m->text);
+		if (c == &s->next || s->next_program >= 0)
+			give_up_upgrade(s, m->text);
+		return;
+	case LINK_ENDING:
+		s->ending = true;
+		return;
+	case LINK_UNMOUNT:
+		link_send(c->link, unmount(s->job->mountpoint), NULL, NULL, 0);
+		return;
+	case LINK_UPGRADE:
+		begin_upgrade(s, m);
+		return;
+	}
+}
+
+static void receive(struct supervisor *s, struct child *c)
+{
+	struct link_message m;
+
+	if (!link_receive(c->link, &m)) {
+		closep(&c->link);
+		return;
+	}
+	take_message(s, c, &m);
+	for (size_t i = 0; i < LINK_FDS; i++)
+		closep(&m.fds[i]);
+}
+
+/* What a dead one had still to say. */
+static void receive_rest(struct supervisor *s, struct child *c)
+{
+	struct pollfd p = {.events = POLLIN};
+
+	while ((p.fd = c->link) >= 0 && poll(&p, 1, 0) > 0)
+		receive(s, c);
+}
+
+/*
+ * Deaths.
+ */
+
+static bool is_connected(const struct supervisor *s)
+{
+	struct pollfd p = {.fd = s->h.device};
+
+	return s->h.device >= 0 &&
+	       (poll(&p, 1, 0) <= 0 || !(p.revents & POLLERR));
+}
+
+static void describe_end(struct supervisor *s, int status)
+{
+	char *text = s->h.table->last_end;
+	size_t n = sizeof(s->h.table->last_end);
+
+	if (s->hung)
+		snprintf(text, n, "it was hung");
+	else if (WIFSIGNALED(status))
+		snprintf(text, n, "it was ended by signal %d",
+			 WTERMSIG(status));
+	else
+		snprintf(text, n, "it ended with status %d",
+			 WEXITSTATUS(status));
+}
+
+/* Someone's SIGKILL says nothing about the worker; all else may come again. */
+static void count_death(struct supervisor *s, int status)
+{
+	int64_t now = time_mono_ns();
+	bool served = s->worker.serving;
+	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+
+	if (served && (now - s->serving_since_ns > PROVEN_MS * NS_PER_MS ||
+		       (killed && !s->hung)))
+		s->deaths = 0;
+	if (!served || s->hung || !killed)
+		s->deaths++;
+	s->restart_ns = now;
+	if (s->deaths > 2)
+		s->restart_ns +=
+			((int64_t)PAUSE_MS << (s->deaths - 3)) * NS_PER_MS;
+}
+
+/* True: it is over, with *@ret_status. */
+static bool worker_died(struct supervisor *s, int status, int *ret_status)
+{
+	bool orderly = s->ending || s->signal || s->h.device < 0;
+
+	describe_end(s, status);
+	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : ERROR_DOWNLOAD;
+	if (orderly || !is_connected(s) || !handover_can_resend(s->h.table)) {
+		if (!WIFEXITED(status))
+			log_error("the worker of '%s': %s; it is unmounted",
+				  s->job->mountpoint, s->h.table->last_end);
+		return true;
+	}
+	count_death(s, status);
+	if (s->deaths >= MAX_DEATHS) {
+		log_error("'%s' is given up after %u workers in a row, the "
+			  "last because %s; it is unmounted",
+			  s->job->mountpoint, s->deaths, s->h.table->last_end);
+		*ret_status = ERROR_DOWNLOAD;
+		return true;
+	}
+	s->h.table->restarts++;
+	log_warn("the worker of '%s' is replaced: %s", s->job->mountpoint,
+		 s->h.table->last_end);
+	return false;
+}
+
+/* The new program takes over from a worker that is dead now. */
+static void promote_next(struct supervisor *s)
+{
+	s->worker = s->next;
+	s->next = (struct child){.link = -1};
+	s->restart_ns = 0;
+	begin(s);
+}
+
+static bool child_died(struct supervisor *s, pid_t pid, int status,
+		       int *ret_status)
+{
+	bool over;
+
+	if (pid == s->next.pid) {
+		receive_rest(s, &s->next);
+		closep(&s->next.link);
+		s->next.pid = 0;
+		give_up_upgrade(s, "the new program ended");
+		return false;
+	}
+	if (pid != s->worker.pid)
+		return false;
+	receive_rest(s, &s->worker);
+	closep(&s->worker.link);
+	s->worker.pid = 0;
+	over = worker_died(s, status, ret_status);
+	s->hung = false;
+	if (!over && s->next.pid && s->next.prepared)
+		promote_next(s);
+	else if (!over && !s->next.pid)
+		give_up_upgrade(s, "the new program ended");
+	return over;
+}
+
+static bool reap(struct supervisor *s, int *ret_status)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (child_died(s, pid, status, ret_status))
+			return true;
+	return false;
+}
+
+/* True: it is over, with *@ret_status. */
+static bool take_signals(struct supervisor *s, int *ret_status)
+{
+	struct signalfd_siginfo si;
+
+	while (read(s->signals, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGCHLD)
+			continue;
+		s->signal = (int)si.ssi_signo;
+		give_up_upgrade(s, "the mount is ended");
+		if (s->worker.pid)
+			kill(s->worker.pid, s->signal);
+	}
+	if (reap(s, ret_status))
+		return true;
+	*ret_status =
+		s->signal == SIGINT ? EXIT_STATUS_SIGINT : EXIT_STATUS_SIGTERM;
+	return s->signal && !s->worker.pid;
+}
+
+/*
+ * The watchdog. No request makes a worker wait for the network, so one that
+ * takes long, or one that nobody takes, shows a worker that hangs.
+ */
+
+static bool requests_wait(struct supervisor *s, int64_t now, int64_t limit)
+{
+	struct pollfd p = {.fd = s->h.device, .events = POLLIN};
+	uint64_t n = atomic_load(&s->h.table->requests);
+
+	if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLIN) ||
+	    n != s->seen_requests || !s->stuck_since_ns)
+		s->stuck_since_ns = now;
+	s->seen_requests = n;
+	return now - s->stuck_since_ns > limit;
+}
+
+static bool a_loop_is_stuck(struct supervisor *s, int64_t now, int64_t limit)
+{
+	for (size_t i = 0; i < HANDOVER_LOOPS; i++) {
+		int64_t since = atomic_load(&s->h.table->busy_ns[i]);
+
+		if (since && now - since > limit)
+			return true;
+	}
+	return false;
+}
+
+static void look_after_worker(struct supervisor *s, int64_t now)
+{
+	int64_t limit = s->job->options->watchdog_s * NS_PER_S;
+	bool waits = requests_wait(s, now, limit);
+
+	if (!limit || !(waits || a_loop_is_stuck(s, now, limit)))
+		return;
+	log_error("the worker of '%s' hangs: killed", s->job->mountpoint);
+	s->hung = true;
+	kill(s->worker.pid, SIGKILL);
+}
+
+/*
+ * The loop.
+ */
+
+/* True: it is over, with *@ret_status. */
+static bool take_time(struct supervisor *s, int *ret_status)
+{
+	int64_t now = time_mono_ns();
+
+	if (s->upgrade_until_ns && now > s->upgrade_until_ns)
+		give_up_upgrade(s, "the new program took too long");
+	if (s->worker.serving && s->worker.pid && !s->hung &&
+	    handover_can_resend(s->h.table))
+		look_after_worker(s, now);
+	if (s->worker.pid)
+		return false;
+	*ret_status = 0;
+	if (!is_connected(s))
+		return true; /* unmounted meanwhile */
+	if (now >= s->restart_ns && spawn(s, &s->worker, s->program) < 0)
+		s->restart_ns = now + TICK_MS * NS_PER_MS;
+	return false;
+}
+
+static int patience_ms(const struct supervisor *s)
+{
+	int64_t ms = (s->restart_ns - time_mono_ns()) / NS_PER_MS + 1;
+
+	return s->worker.pid ? TICK_MS : (int)MIN(MAX(ms, 0), TICK_MS);
+}
+
+static int watch(struct supervisor *s)
+{
+	int status = 0;
+
+	do {
+		struct pollfd p[] = {
+			{.fd = s->signals, .events = POLLIN},
+			{.fd = s->worker.link, .events = POLLIN},
+			{.fd = s->next.link, .events = POLLIN},
+		};
+
+		if (poll(p, ARRAY_SIZE(p), patience_ms(s)) < 0 &&
+		    errno != EINTR)
+			return ERROR_DOWNLOAD;
+		if (p[1].revents)
+			receive(s, &s->worker);
+		if (p[2].revents)
+			receive(s, &s->next);
+		if (p[0].revents && take_signals(s, &status))
+			break;
+	} while (!take_time(s, &status));
+	bury(s);
+	return status;
+}
+
+static void forget_terminal(void)
+{
+	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; null >= 0 && fd <= 2; fd++)
+		dup2(null, fd);
+}
+
+static void close_inherited(struct mount_job *job)
+{
+	/* Whatever the caller left open (a pipe that somebody reads to its
+	 * end) is not the daemon's. */
+	job->report_fd =
+		dup3(job->report_fd, 3, O_CLOEXEC) == 3 ? 3 : job->report_fd;
+	close_range((unsigned)job->report_fd + 1, ~0u, 0);
+}
+
+/* The signals that the supervisor and the worker wait for; everything else
+ * that ends a process ends these too. */
+static int catch_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int supervisor_run(struct mount_job *job)
+{
+	struct supervisor s = {.job = job,
+			       .worker.link = -1,
+			       .next.link = -1,
+			       .program = -1,
+			       .next_program = -1,
+			       .asker = -1};
+
+	/* A session of our own: the terminal's signals go to the caller. */
+	setsid();
+	if (job->foreground)
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+	close_inherited(job);
+	s.cwd = getcwd(NULL, 0);
+	if (chdir("/") < 0 || handover_make(&s.h, NULL) < 0)
+		return ERROR_DOWNLOAD;
+	s.signals = catch_signals();
+	if (spawn(&s, &s.worker, -1) < 0)
+		return ERROR_DOWNLOAD;
+	closep(&job->report_fd);
+	if (!job->foreground)
+		forget_terminal();
+	log_open(job->log, NULL);
+	return watch(&s);
+}
