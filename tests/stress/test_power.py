@@ -202,7 +202,7 @@ def half_of(rng, writes):
         if lot < 0.5:
             yield end, off, at, size
         elif lot < 0.6 and size > SECTOR:
-            yield end, off, at, SECTOR * rng.randrange(1, size // SECTOR)
+            yield end, off, at, SECTOR * rng.randrange(1, -(-size // SECTOR))
 
 
 def cuts_of(rng, log, start, n):
