@@ -346,13 +346,14 @@ static int pull_run(struct fetch_source *s, uint64_t off, uint64_t len,
 	return 0;
 }
 
+#define CHANGED_HINT "the object was changed after the bundle was pushed"
+
 static int drifted(struct fetch_source *s, struct error **errp, const char *how)
 {
 	error_set_kind(errp, ERROR_VALIDATION, ESTALE,
 		       "external '%s' is not what the bundle says: %s", s->uri,
 		       how);
-	return error_hint(errp, -ESTALE,
-			  "the object was changed after the bundle was pushed");
+	return error_hint(errp, -ESTALE, "%s", CHANGED_HINT);
 }
 
 /* Learn the validator at first contact, and see early that it is another
@@ -410,6 +411,8 @@ static int pull_external(struct fetch_source *s, uint64_t off, uint64_t len,
 		fetcher_lock(f);
 		s->contacted = false;
 		fetcher_unlock(f);
+		error_kind(errp, r, ERROR_VALIDATION);
+		error_hint(errp, r, "%s", CHANGED_HINT);
 	}
 	return r;
 }

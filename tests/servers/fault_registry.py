@@ -5,9 +5,11 @@ It serves a layout folder and takes pushes (kept in memory, digests checked).
 HEADS are played in place of an answer, BODIES in the middle of one. Both strike the
 byte `at` of each blob of at least MIN_SIZE bytes: what lies before it is delivered
 properly, if need be by a range that ends early. Without `at` they strike each request
-for any blob, at once. UPLOADS strike a push: `at` is "start" (a session is opened),
+for any blob, at once. It also has objects, as S3 has them, under /bucket: STORE faults
+strike a reading of the byte `at` of one. UPLOADS strike a push: `at` is "start" (a session is opened),
 "middle" (a body is half read) or "end" (the manifest).
 """
+import calendar
 import hashlib
 import json
 import pathlib
@@ -196,11 +198,27 @@ UPLOADS["reset"] = lambda b: b.x.reset()
 UPLOADS["short"] = lambda b: b.x.close()
 
 
+def refuse_clock(b):
+    b.x.answer(403, b"<Error><Code>RequestTimeTooSkewed</Code><Message>late</Message></Error>",
+               "Date: " + http_date(AHEAD))
+
+
+def change(b):
+    """Another object is there from now on, whoever asks for the one before."""
+    b.registry.version += 1
+    b.registry.other_object(b.x)
+
+
+AHEAD = 7200  # seconds, of a store's clock
+STORE = {"changed": change, "skew": refuse_clock, "skew-stays": refuse_clock}
+
+
 class Registry:
     def __init__(self, folder=None, address="127.0.0.1"):
         self.address = address
         self.folder = pathlib.Path(folder) if folder else None
         self.blobs, self.manifests, self.uploads = {}, {}, {}
+        self.objects, self.version = {}, 0  # what is in the bucket; how often it was changed
         self.changed = threading.Condition()
         self.name, self.at, self.left = None, None, 0
         self.met = 0     # times that the fault was played
@@ -337,6 +355,8 @@ class Registry:
             x.answer(200)
         elif "uploads" in parts:
             self.upload(x, parts)
+        elif parts[0] == "bucket":
+            self.object(x, "/".join(parts[1:]))
         elif parts[-2] == "manifests":
             self.manifest(x, "/".join(parts[1:-2]), parts[-1])
         elif parts[-2] == "blobs":
@@ -370,6 +390,37 @@ class Registry:
             return
         fault = self.take({**HEADS, **BODIES})
         fault(b) if fault else b.serve()
+
+    def etag(self):
+        return f'"v{self.version}"'
+
+    @staticmethod
+    def other_object(x):
+        x.answer(412, b"<Error><Code>PreconditionFailed</Code><Message>other</Message></Error>")
+
+    def object(self, x, key):
+        """An object, read by ranges and by ETag."""
+        data = self.objects.get(key)
+        if data is None:
+            x.answer(404)
+            return
+        if x.method == "HEAD":
+            x.answer(200, data, "ETag: " + self.etag())
+            return
+        b = Blob(self, x, data, self.at if isinstance(self.at, int) else None)
+        fault = self.take(STORE) if b.first <= b.at <= b.last and not self.is_cured(x) else None
+        if fault:
+            fault(b)
+        elif x.header("if-match") not in (None, self.etag()):
+            self.other_object(x)
+        else:
+            b.head("ETag: " + self.etag())
+            x.send(b.data[b.first:b.last + 1])
+
+    def is_cured(self, x):
+        """A request that goes by the store's own clock."""
+        signed = calendar.timegm(time.strptime(x.header("x-amz-date"), "%Y%m%dT%H%M%SZ"))
+        return self.name == "skew" and abs(signed - time.time() - AHEAD) < 900
 
     def manifest(self, x, repo, what):
         if x.method == "PUT":

@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parent / "servers"))
 import mopstest  # noqa: E402
 from mopstest import Env, Failed, need_fuse, need_root, sha256_file, wait_for, write_random  # noqa: E402
 from names import LATER, own_names  # noqa: E402
-from fault_registry import BODIES, HEADS, Registry, digest_of  # noqa: E402
+from fault_registry import BODIES, HEADS, STORE, Registry, digest_of  # noqa: E402
 
 ONLY = os.environ.get("CELLS", "")
 WORKERS = int(os.environ.get("WORKERS", "8"))
@@ -31,7 +31,7 @@ TIMES = {"MOPS_CONNECT_TIMEOUT": "1s", "MOPS_STALL_TIMEOUT": "1s", "MOPS_IO_TIME
 BOUND = 20  # seconds for one command: twice the budget, and a busy machine
 NUMBERS = itertools.count(1)
 MOMENTS = ("start", "middle", "end")
-EIO, EACCES = errno.EIO, errno.EACCES
+EIO, EACCES, ESTALE = errno.EIO, errno.EACCES, errno.ESTALE
 
 # What is read while the fault is on: (fault, times it is played or None for ever,
 # errno of a read, exit code of a pull). 0: as if there had been none.
@@ -59,6 +59,11 @@ READS = [
     ("loop", EVER, EIO, 3), ("hops", EVER, EIO, 3), ("to-file", EVER, EIO, 3), ("to-link-local", EVER, EIO, 3),
     ("gzip", EVER, EIO, 3), ("head-flood", EVER, EIO, 3), ("head-endless", EVER, EIO, 3), ("infos", EVER, EIO, 3),
     ("garbage", EVER, EIO, 3),
+]
+# Of an object in a store; a pull is then a materialize that fetches it.
+STORE_READS = [
+    ("changed", ONCE, 0, 0), ("changed", EVER, ESTALE, 2),
+    ("skew", EVER, 0, 0), ("skew-stays", EVER, EACCES, 3),
 ]
 PUSHES = [(fault, ONCE, 0) for fault in ("gone", "408", "429-seconds", "500", "502", "503-date", "504", "reset",
                                          "short", "silent")]
@@ -218,6 +223,35 @@ class Cell:
             raise Failed(f"the push is not whole: {list(self.server.blobs)} {list(self.server.manifests)} {p.stderr.decode()}")
 
 
+class StoreCell(Cell):
+    """The same with an object of a store."""
+
+    def serve(self, folder=None):
+        ref = super().serve(self.world.external)
+        self.server.objects["big.bin"] = self.world.big
+        self.env.vars.update(KEYS, AWS_ENDPOINT_URL=f"http://{self.server.host}")
+        return ref
+
+    def pull(self, _, want):
+        ref, to = self.serve(), self.env.dir("to")
+        self.arm(self.strike_at())
+        verb = ("materialize", ref, to / "tree", "--prefetch-external", "-q")
+        p = self.timed(lambda: self.env.mops(*verb, code=None, timeout=120))
+        self.check_met()
+        if p.returncode != want:
+            raise Failed(f"exit {p.returncode}, wanted {want}: {p.stderr.decode()}")
+        if want:
+            if (to / "tree/big.bin").exists():
+                raise Failed("a failed materialize left a file")
+            self.server.arm(None)
+            self.env.mops(*verb, timeout=120)
+        if sha256_file(to / "tree/big.bin") != self.world.digest:
+            raise Failed("wrong bytes have a final name")
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
 class World:
     def __init__(self, env):
         need_root()
@@ -230,6 +264,12 @@ class World:
         self.digest = sha256_file(self.src / "big.bin")
         self.layout = env.fresh("layout") / "registry"
         env.mops("push", self.src, "--to", f"oci:{self.layout}:demo:1", "-q")
+        self.external = env.fresh("external") / "registry"
+        store = Registry()
+        store.objects["big.bin"] = self.big
+        env.servers.append(store)
+        env.mops("push", self.src, "--to", f"oci:{self.external}:demo:1", "-q", "--external",
+                 "big.bin=s3://bucket/big.bin", env={**KEYS, "AWS_ENDPOINT_URL": f"http://{store.host}"})
 
 
 def run_cells(cells):
@@ -247,6 +287,12 @@ def what_is_read(env):
     world = World(env)
     run_cells([(Cell(world, op, moment, fault, times), (code, status))
                for fault, times, code, status in READS for op in ("pull", "read", "mmap") for moment in MOMENTS])
+
+
+def what_is_read_of_a_store(env):
+    world = World(env)
+    run_cells([(StoreCell(world, op, moment, fault, times), (code, status))
+               for fault, times, code, status in STORE_READS for op in ("pull", "read", "mmap") for moment in MOMENTS])
 
 
 def what_is_pushed(env):
@@ -297,6 +343,6 @@ def a_signal_frees_who_waits(env):
 
 
 if __name__ == "__main__":
-    unknown = {row[0] for row in READS} - set(HEADS) - set(BODIES)
+    unknown = {row[0] for row in READS} - set(HEADS) - set(BODIES) | {row[0] for row in STORE_READS} - set(STORE)
     assert not unknown, unknown
-    mopstest.run([what_is_read, what_is_pushed, a_signal_frees_who_waits])
+    mopstest.run([what_is_read, what_is_read_of_a_store, what_is_pushed, a_signal_frees_who_waits])
