@@ -137,7 +137,8 @@ const char *http_response_header(const struct http_response *r,
  * One attempt, redirects included: no retry here. Returns ATTEMPT_OK when a
  * response of any status was read to its end (look at @ret->status), another
  * attempt value otherwise, with an error object. An error answer that breaks
- * off in its body is still an answer. @ret needs releasing in either case. The head (status, headers) is complete before the sink sees its
+ * off in its body is still an answer. @ret needs releasing in either case. The
+ * head (status, headers) is complete before the sink sees its
  * first byte; @on_head, if not NULL, is called then, on the caller's thread,
  * and a negative result ends the transfer with that code (ATTEMPT_PROTOCOL).
  * A failing sink or feed is ATTEMPT_LOCAL, with its error object.

@@ -108,8 +108,8 @@ int object_call(struct object_http *h, const struct object_call *c,
 enum attempt object_try(struct object_http *h, const struct object_call *c,
 			const struct retry *retry, struct http_response *ret,
 			const struct op *op, struct error **errp);
-/* After a 401 or 403: when the store's clock is far from the one that was signed
- * for, take it; true then, once. */
+/* After a 401 or 403: when the store's clock is far from the one that was
+ * signed for, take it; true then, once. */
 bool object_cure_clock(struct object_http *h, const struct object_wire *w,
 		       const struct http_response *r,
 		       struct object_cures *cures);
@@ -126,7 +126,8 @@ int object_head(struct object_http *h, const struct object_call *c,
 int object_http_stat(struct object_store *s, const struct pointer_uri *uri,
 		     struct object_info *ret, const struct op *op,
 		     struct error **errp);
-/* The remove() of a table: DELETE, for stores that say when there is nothing. */
+/* The remove() of a table: DELETE, for stores that say when there is
+ * nothing. */
 int object_http_remove(struct object_store *s, const struct pointer_uri *uri,
 		       const struct op *op, struct error **errp);
 

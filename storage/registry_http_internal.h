@@ -237,8 +237,8 @@ int registry_http_note_referrer(struct registry_http *h, const char *repo,
 
 /*
  * registry_http_pages.c: GET @path of @repo (or NULL) and the pages that it
- * links to. @page gets each document. *@ret_status, if not NULL, is the first page's status when it
- * was no success (-errno is returned then).
+ * links to. @page gets each document. *@ret_status, if not NULL, is the first
+ * page's status when it was no success (-errno is returned then).
  */
 int registry_http_pages(struct registry_http *h, const char *repo,
 			const char *path, const char *what,
