@@ -1,6 +1,5 @@
 #include "fs/signals.h"
 
-
 #include "base/alloc.h"
 #include "base/thread.h"
 #include "base/time.h"
