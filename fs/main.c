@@ -8,6 +8,8 @@ static const struct verb verbs[] = {
 	 verb_umount},
 	{"status", "[DIR]", "what the mounts of this machine are doing", 0, 1,
 	 NULL, verb_status},
+	{"upgrade", "DIR", "let this program go on with a mount", 1, 1, NULL,
+	 verb_upgrade},
 	{"version", "", "print versions and what they can do", 0, 0, NULL,
 	 verb_version},
 	{"help", "[COMMAND]", "print help", 0, 1, NULL, NULL},

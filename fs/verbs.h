@@ -12,6 +12,7 @@ extern const struct arg_option umount_verb_options[];
 int verb_mount(struct cli *cli, struct error **errp);
 int verb_umount(struct cli *cli, struct error **errp);
 int verb_status(struct cli *cli, struct error **errp);
+int verb_upgrade(struct cli *cli, struct error **errp);
 int verb_version(struct cli *cli, struct error **errp);
 
 #endif

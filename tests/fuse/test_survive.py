@@ -8,7 +8,9 @@ import mmap
 import os
 import pathlib
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -220,6 +222,16 @@ def under_kills(env, src, mounts, do, every):
         raise Failed(f"a pause of {longest:.2f} s")
 
 
+def ask(env, line):
+    """The answer of the only mount's socket."""
+    (path,) = pathlib.Path(env.vars["XDG_RUNTIME_DIR"]).glob("mopsfs/*.sock")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(60)
+        s.connect(str(path))
+        s.sendall(line.encode() + b"\n")
+        return s.makefile().read()
+
+
 def readers_do_not_notice_killed_workers(env):
     mopstest.need_root()
     src = source_tree(env)
@@ -248,6 +260,59 @@ def readers_do_not_notice_killed_workers(env):
 def read_in_a_process(env, path, seconds):
     """The file's bytes; by a process of its own, which may be left behind."""
     return env.run("cat", path, timeout=seconds).stdout
+
+
+def readers_do_not_notice_upgrades(env):
+    mopstest.need_root()
+    src = source_tree(env)
+    mounts = [mount(env, "-o", "io=passthrough"), mount(env, "-o", "io=cached")]
+    programs = [env.base / "new-0", env.base / "new-1"]
+    for p in programs:
+        shutil.copy2(MOPSFS, p)
+    done = 0
+
+    def upgrade_all():
+        nonlocal done
+        for at, supervisor in mounts:
+            program = programs[done // 2 % 2]
+            env.run(program, "upgrade", at, timeout=60)
+            (worker,) = children(supervisor)
+            if os.readlink(f"/proc/{worker}/exe") != str(program):
+                raise Failed(f"{os.readlink(f'/proc/{worker}/exe')} serves")
+            done += 1
+    under_kills(env, src, mounts, upgrade_all, 0.2)
+    print(f"# {done} upgrades")
+    for p in programs:
+        p.unlink()
+    for at, supervisor in mounts:
+        (worker,) = children(supervisor)
+        kill(worker)
+        mopstest.same(mopstest.snapshot(src), mopstest.snapshot(at))
+        (worker,) = children(supervisor)
+        if os.readlink(f"/proc/{worker}/exe") != f"{programs[(done // 2 - 1) % 2]} (deleted)":
+            raise Failed("the old program is back")
+
+
+def a_program_that_fails_is_not_upgraded_to(env):
+    mopstest.need_root()
+    source_tree(env)
+    at, supervisor = mount(env)
+    before = children(supervisor)
+    path = env.base / "liar"
+    for content in (b"#!/bin/sh\nexit 0\n", b"nothing that runs", pathlib.Path("/bin/false").read_bytes()):
+        path.write_bytes(content)
+        path.chmod(0o755)
+        answer = ask(env, f"upgrade {path}")
+        if not answer.startswith("failed "):
+            raise Failed(answer)
+    if not ask(env, "upgrade /nowhere").startswith("failed No such file"):
+        raise Failed("no reason")
+    if children(supervisor) != before or len((at / "small/3").read_bytes()) != 3700:
+        raise Failed("the mount was touched")
+    env.mopsfs("upgrade", env.base, code=2)
+    env.mopsfs("upgrade", at)
+    if children(supervisor) == before:
+        raise Failed("not upgraded")
 
 
 def a_hung_worker_is_replaced(env):
@@ -350,6 +415,8 @@ if __name__ == "__main__":
         sys.exit(0)
     mopstest.run([
         readers_do_not_notice_killed_workers,
+        readers_do_not_notice_upgrades,
+        a_program_that_fails_is_not_upgraded_to,
         a_hung_worker_is_replaced,
         a_stopped_worker_that_nobody_needs_is_left_alone,
         workers_that_crash_again_and_again_are_given_up,
