@@ -52,6 +52,8 @@
  * that served for a while proves that it can be done. */
 #define MAX_DEATHS 8u
 #define PROVEN_MS  10000
+/* More SIGKILLs in a row, before it served, look like a lack of memory. */
+#define MAX_KILLS  20u
 #define PAUSE_MS   100 /* before the third of them; doubles */
 #define UPGRADE_MS 60000
 #define TICK_MS    1000
@@ -73,10 +75,11 @@ struct supervisor {
 	int asker;        /* the client that waits for the upgrade */
 	int64_t upgrade_until_ns;
 
-	int signal;  /* that asked us to end; 0 */
-	bool ending; /* the worker ends in order */
-	bool hung;   /* and was therefore killed */
-	unsigned deaths;
+	int signal;      /* that asked us to end; 0 */
+	bool ending;     /* the worker ends in order */
+	bool hung;       /* and was therefore killed */
+	unsigned deaths; /* in a row, that may come again */
+	unsigned kills;  /* in a row, before it served */
 	int64_t serving_since_ns, restart_ns; /* 0: not now */
 	uint64_t seen_requests;
 	int64_t stuck_since_ns;
@@ -383,9 +386,12 @@ static void count_death(struct supervisor *s, int status)
 	if (served && (now - s->serving_since_ns > PROVEN_MS * NS_PER_MS ||
 		       (killed && !s->hung)))
 		s->deaths = 0;
-	if (!served || s->hung || !killed)
+	if (s->hung || !killed)
 		s->deaths++;
+	s->kills = killed && !served ? s->kills + 1 : 0;
 	s->restart_ns = now;
+	if (s->kills > MAX_KILLS)
+		s->restart_ns += NS_PER_S;
 	if (s->deaths > 2)
 		s->restart_ns +=
 			((int64_t)PAUSE_MS << (s->deaths - 3)) * NS_PER_MS;
