@@ -14,6 +14,7 @@
 /* The order, outermost first. */
 enum lock_rank {
 	LOCK_MOUNT,    /* fs: open table, path choice */
+	LOCK_TRIM,     /* engine: whether trimming is to end */
 	LOCK_SESSION,  /* engine: what a session made so far */
 	LOCK_FETCH,    /* engine: the fetcher's queue */
 	LOCK_SOURCE,   /* engine: one source's chunk states */

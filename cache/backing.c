@@ -148,6 +148,56 @@ static struct backing *evict_locked(struct cache *c, const struct content *keep)
 	return NULL;
 }
 
+/* A file without a name, and that is not about to get one. */
+static bool is_removed(const struct backing *b)
+{
+	struct stat st;
+
+	return (!b->draft || atomic_load(&b->done)) && fstat(b->fd, &st) == 0 &&
+	       st.st_nlink == 0;
+}
+
+static struct backing *take_removed(struct content *ct)
+{
+	struct backing *b = NULL;
+
+	mutex_lock(&ct->lock);
+	if (ct->backing && is_removed(ct->backing)) {
+		b = ct->backing;
+		ct->backing = NULL;
+		ct->absent_until = 0;
+	}
+	mutex_unlock(&ct->lock);
+	return b;
+}
+
+static struct backing *find_removed_locked(struct cache *c) REQUIRES(c->lock);
+static struct backing *find_removed_locked(struct cache *c)
+{
+	for (struct content *ct = c->open_contents.first; ct; ct = ct->next) {
+		struct backing *b = take_removed(ct);
+
+		if (b) {
+			backing_unlist_locked(c, ct);
+			return b;
+		}
+	}
+	return NULL;
+}
+
+void cache_let_go(struct cache *c)
+{
+	struct backing *b;
+
+	do {
+		mutex_lock(&c->lock);
+		b = find_removed_locked(c);
+		mutex_unlock(&c->lock);
+		if (b)
+			backing_unref(b);
+	} while (b);
+}
+
 /* Put @ct into the list; close others until it is short enough. */
 static void keep_open(struct content *ct)
 {

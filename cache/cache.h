@@ -58,6 +58,10 @@ static inline bool cache_is_unwritable(int r)
 	return r == -ENOSPC || r == -EDQUOT || r == -EROFS;
 }
 
+/* Close what this process has open of files that were removed since: their
+ * space is free only then. */
+void cache_let_go(struct cache *c);
+
 const char *cache_path(const struct cache *c);
 int cache_dirfd(const struct cache *c);
 

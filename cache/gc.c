@@ -12,7 +12,6 @@
 #include "cache/content_internal.h"
 #include "cache/gc_internal.h"
 
-/* A partial that was written to so recently has a writer. */
 #define PARTIAL_AGE_S 3600
 #define TICK_NS       (20 * NS_PER_MS)
 
@@ -90,7 +89,8 @@ static int look_at_partial(void *ctx, const char *name, const char *base,
 		g->report->kept++;
 		return 0;
 	}
-	if (time_wall_s() - st->st_mtime < PARTIAL_AGE_S)
+	if (time_wall_s() - st->st_mtime <
+	    (g->opt->partial_age_s ? g->opt->partial_age_s : PARTIAL_AGE_S))
 		return 0;
 	cand.partial = xstrndup(name, (size_t)(dot - name));
 	add_candidate(g, &cand);
@@ -212,13 +212,16 @@ static uint64_t to_free(const struct gc *g)
 	uint64_t over =
 		bytes > g->opt->max_bytes ? bytes - g->opt->max_bytes : 0;
 	struct statvfs fs;
-	uint64_t avail;
 
-	if (g->opt->min_free == 0 || fstatvfs(g->c->dirfd, &fs) < 0)
-		return over;
-	avail = (uint64_t)fs.f_bavail * fs.f_frsize;
-	return avail < g->opt->min_free ? MAX(over, g->opt->min_free - avail)
-					: over;
+	if (g->opt->min_free && fstatvfs(g->c->dirfd, &fs) == 0) {
+		uint64_t avail = (uint64_t)fs.f_bavail * fs.f_frsize;
+
+		if (avail < g->opt->min_free)
+			over = MAX(over, g->opt->min_free - avail);
+	}
+	return over ? MIN(over + MIN(g->opt->headroom, UINT64_MAX - over),
+			  bytes)
+		    : 0;
 }
 
 static int collect(struct gc *g, struct error **errp)

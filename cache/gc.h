@@ -22,6 +22,12 @@ void digest_set_add(struct digest_set *s, const struct digest *d);
 struct gc_options {
 	uint64_t max_bytes; /* of blobs and partials; UINT64_MAX: no limit */
 	uint64_t min_free;  /* to be left free on the file system; 0: any */
+	/* When something has to go, so much more goes, so that it need not be
+	 * done again at once. */
+	uint64_t headroom;
+	/* A partial that was written to within this time has a writer; 0: an
+	 * hour. One that loses its partial fetches again. */
+	int64_t partial_age_s;
 	bool dry_run;
 	const struct op *op; /* NULL: cannot be cancelled */
 	/*

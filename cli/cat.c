@@ -4,6 +4,7 @@
 #include "base/io.h"
 #include "cli/run.h"
 #include "cli/verbs.h"
+#include "engine/trim.h"
 
 static int copy_out(struct run *run, struct bundle *b, struct role_view *v,
 		    const struct tree_node *n, struct error **errp)
@@ -66,5 +67,6 @@ int verb_cat(struct cli *cli, struct error **errp)
 	if (n.size == 0)
 		return 0;
 	r = copy_out(&run, b, v, &n, errp);
+	trim(run.session, &run.op);
 	return r < 0 ? error_prefix(errp, r, "reading '%s'", path) : 0;
 }

@@ -6,6 +6,7 @@
 #include "cli/run.h"
 #include "cli/verbs.h"
 #include "engine/archive.h"
+#include "engine/trim.h"
 
 const struct arg_option options_export[] = {
 	{"output", 'o', "FILE", false, "the archive: FILE.tar or FILE.tar.zst"},
@@ -21,10 +22,12 @@ static int export_ref(struct run *run, const char *file,
 	cleanup_role_view struct role_view *v = NULL;
 	int r = run_role(run, run->cli->args[0], &b, &v, errp);
 
-	return r < 0 ? r
-		     : export_role(v, file,
-				   cli_has(run->cli, "include-external"),
-				   run_progress(run), ret, &run->op, errp);
+	if (r < 0)
+		return r;
+	r = export_role(v, file, cli_has(run->cli, "include-external"),
+			run_progress(run), ret, &run->op, errp);
+	trim(run->session, &run->op);
+	return r;
 }
 
 static void print_json(const struct export_result *x, const char *file)

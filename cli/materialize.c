@@ -7,6 +7,7 @@
 #include "base/escape.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
+#include "engine/trim.h"
 
 const struct arg_option options_materialize[] = {
 	{"overwrite", 0, NULL, false, "replace files that differ"},
@@ -106,6 +107,7 @@ int run_materialize(struct run *run, struct role_view *v,
 				      .files = m.files,
 				      .bytes = m.bytes,
 				      .bytes_network = m.bytes_network});
+	trim(run->session, &run->op);
 	return 0;
 }
 

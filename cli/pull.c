@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "cli/run.h"
 #include "cli/verbs.h"
+#include "engine/trim.h"
 
 const struct arg_option options_pull[] = {
 	{"path", 0, "GLOB", false, "only files that match"},
@@ -54,6 +55,7 @@ static int pull_only(struct run *run, struct role_view *v, struct error **errp)
 				      .files = p.files,
 				      .bytes = p.bytes,
 				      .bytes_network = p.bytes_network});
+	trim(run->session, &run->op);
 	return 0;
 }
 

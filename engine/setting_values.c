@@ -47,7 +47,7 @@ const char *setting_concurrency(void *field, const struct setting_value *v)
 	return NULL;
 }
 
-const char *setting_rate(void *field, const struct setting_value *v)
+const char *setting_size(void *field, const struct setting_value *v)
 {
 	if (parse_size(v->text, field) < 0)
 		return "is not a size (512, 10MB, 1GiB)";

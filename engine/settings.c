@@ -48,7 +48,7 @@ static const struct row rows[] = {
 	ROW("limit_rate", true, false,
 	    "bytes per second over all transfers, 0: "
 	    "no limit (10MB)",
-	    "0", setting_rate, limit_rate, 0),
+	    "0", setting_size, limit_rate, 0),
 	ROW("plain_http", true, true,
 	    "speak http to registries elsewhere than on loopback, too", "false",
 	    setting_switch, plain_http, 0),
@@ -71,6 +71,12 @@ static const struct row rows[] = {
 	    "budget of one operation or read without "
 	    "progress; 'hard': for ever",
 	    "120s", setting_duration_or_hard, times.io_ms, 0),
+	ROW("cache_max_size", false, false,
+	    "the most that the cache is to take: 20GiB; 0: no limit", "0",
+	    setting_size, cache_max_size, 0),
+	ROW("cache_min_free", false, false,
+	    "what the cache's file system is to have free; 0: any", "0",
+	    setting_size, cache_min_free, 0),
 	ROW("file_roots", false, false,
 	    "folders below which file:// pointers may be opened", NULL,
 	    setting_folders, file_roots, ':'),

@@ -26,7 +26,9 @@ struct settings {
 	char *role; /* NULL: not chosen */
 	bool offline;
 	unsigned concurrency;
-	uint64_t limit_rate; /* bytes/s, 0: none */
+	uint64_t limit_rate;     /* bytes/s, 0: none */
+	uint64_t cache_max_size; /* bytes, 0: none; no flag */
+	uint64_t cache_min_free; /* bytes, 0: any; no flag */
 	bool plain_http;
 	bool anonymous;
 	bool require_digest;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -18,6 +19,11 @@
 #define BYTES_PER_FILE 100000u
 /* Descriptors that are left to everything else. */
 #define SPARE_FDS 512u
+
+/* Since Linux 6.9, which the headers may be older than. */
+#ifndef FUSE_DEV_IOC_BACKING_CLOSE
+#define FUSE_DEV_IOC_BACKING_CLOSE _IOW(229, 2, uint32_t)
+#endif
 
 enum open_mode { MODE_CACHED, MODE_PASSTHROUGH };
 
@@ -278,15 +284,23 @@ static void idle_add(struct opens *o, struct open_inode *i)
 	o->idle.prev = i;
 }
 
-static void backing_close_locked(struct opens *o, fuse_req_t req,
-				 struct open_inode *i) REQUIRES(o->lock);
-static void backing_close_locked(struct opens *o, fuse_req_t req,
-				 struct open_inode *i)
+/* As libfuse does it, which wants a request for that. */
+static void close_backing_id(const struct mount *m, int id)
+{
+	uint32_t arg = (uint32_t)id;
+
+	if (ioctl(fuse_session_fd(m->se), FUSE_DEV_IOC_BACKING_CLOSE, &arg) < 0)
+		log_debug("backing id %d: %s", id, strerror(errno));
+}
+
+static void backing_close_locked(struct opens *o, struct open_inode *i)
+	REQUIRES(o->lock);
+static void backing_close_locked(struct opens *o, struct open_inode *i)
 {
 	if (i->backing) {
 		/* Forgotten first: an id that is not one fails its opener. */
 		handover_backing_clear(o->m->handover, i->ino);
-		fuse_passthrough_close(req, i->backing);
+		close_backing_id(o->m, i->backing);
 		o->n_backing--;
 	}
 	i->backing = 0;
@@ -294,21 +308,27 @@ static void backing_close_locked(struct opens *o, fuse_req_t req,
 	closep(&i->fd);
 }
 
-/* Room for one more: evict the inode that was closed longest ago. */
-static bool make_room_locked(struct opens *o, fuse_req_t req) REQUIRES(o->lock);
-static bool make_room_locked(struct opens *o, fuse_req_t req)
+/* Evict the inode that was closed longest ago. */
+static bool evict_locked(struct opens *o) REQUIRES(o->lock);
+static bool evict_locked(struct opens *o)
 {
 	struct open_inode *old = o->idle.next;
 
-	if (o->n_backing < o->max_backing)
-		return true;
 	if (old == &o->idle)
 		return false;
 	idle_remove(old);
-	backing_close_locked(o, req, old);
+	backing_close_locked(o, old);
 	map_del(&o->by_ino, &old->ino, sizeof(old->ino));
 	inode_free(old);
 	return true;
+}
+
+void opens_let_go(struct opens *o)
+{
+	mutex_lock(&o->lock);
+	while (evict_locked(o))
+		;
+	mutex_unlock(&o->lock);
 }
 
 /* Only a file that is a whole source of its own is worth a backing id. */
@@ -343,7 +363,7 @@ static void backing_open_locked(struct opens *o, fuse_req_t req,
 	cleanup_fd int fd = -1;
 
 	if (o->why_not || !node_is_passable(o->m, n) ||
-	    !make_room_locked(o, req))
+	    (o->n_backing >= o->max_backing && !evict_locked(o)))
 		return;
 	fd = cache_blob_open_passthrough(o->m->cache, n->digest, n->size);
 	if (fd < 0)
@@ -377,7 +397,7 @@ static void decide_mode_locked(struct opens *o, fuse_req_t req,
 	if (i->backing &&
 	    cache_blob_still_passable(o->m->cache, n->digest, i->fd))
 		return;
-	backing_close_locked(o, req, i);
+	backing_close_locked(o, i);
 	backing_open_locked(o, req, i, n);
 }
 
@@ -545,6 +565,10 @@ static void reply_open(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 }
 
 #else
+
+void opens_let_go(struct opens *o)
+{
+}
 
 static void count_release(struct opens *o, fuse_ino_t ino, uint64_t handle)
 {

@@ -41,6 +41,10 @@ int opens_check_init(struct opens *o, struct error **errp);
 /* A successor, before it serves: take on what is open. */
 void opens_adopt(struct opens *o);
 
+/* Of the backings of files that nobody has open: until one is opened again, its
+ * blob may be removed. */
+void opens_let_go(struct opens *o);
+
 struct opens_report {
 	bool passthrough;
 	const char *why;

@@ -28,6 +28,7 @@
 #include "base/thread.h"
 #include "base/time.h"
 #include "cli/output.h"
+#include "engine/trim.h"
 #include "fs/attach.h"
 #include "fs/control.h"
 #include "fs/job.h"
@@ -316,6 +317,11 @@ static int take_over(struct worker *w, struct error **errp)
 	return 0;
 }
 
+static void let_go(void *opens)
+{
+	opens_let_go(opens);
+}
+
 static int set_up(struct worker *w, struct error **errp)
 {
 	struct op op = OP_INIT;
@@ -330,7 +336,11 @@ static int set_up(struct worker *w, struct error **errp)
 	r = attach_open(&w->mount, errp);
 	if (r < 0)
 		return r;
-	return w->handover->successor ? take_over(w, errp) : begin(w, errp);
+	r = w->handover->successor ? take_over(w, errp) : begin(w, errp);
+	if (r == 0)
+		w->mount.trimmer =
+			trimmer_start(w->mount.session, let_go, w->mount.opens);
+	return r;
 }
 
 /*
@@ -379,6 +389,7 @@ static bool end_serving(struct worker *w)
 	ended = !m->parking || parking_stop(m->parking, END_MS);
 	ended = loops_ended(w, END_MS) && ended;
 	control_stop(w->control);
+	trimmer_stop(m->trimmer);
 	return ended;
 }
 

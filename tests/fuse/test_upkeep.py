@@ -141,6 +141,68 @@ def an_online_mount_fetches_again(env):
         mopstest.same(mopstest.snapshot(at), want, "the next mount")
 
 
+def used(env):
+    du = env.mops_json("cache", "du")
+    return du["blob_bytes"] + du["partial_bytes"]
+
+
+def commands_keep_the_limit(env):
+    bundle(env, "1")
+    bundle(env, "2", seed=100)
+    limit = {"MOPS_CACHE_MAX_SIZE": "10MiB"}
+    env.mops("pull", "demo:1", env=limit)
+    env.mops("pull", "demo:2", env=limit)
+    if used(env) > 10 * MIB:
+        raise Failed(f"{used(env)} bytes are used")
+    check("network, of what was pulled last", network(env, "demo:2"), 0)
+    # What was asked for stays until the next command, however small the limit.
+    env.mops("pull", "demo:1", env={"MOPS_CACHE_MAX_SIZE": "1MiB"})
+    check("network, beyond the limit", network(env, "demo:1"), 0)
+    env.mops("cat", "demo:2", "small.bin", env={"MOPS_CACHE_MAX_SIZE": "1MiB"})
+    if used(env) > MIB + 64 * 1024:
+        raise Failed(f"{used(env)} bytes are used after cat")
+    env.mops("pull", "demo:1", env={"MOPS_CACHE_MIN_FREE": "1KB"})
+    check("network, with enough free", network(env, "demo:1"), 0)
+    env.mops("pull", "demo:2", env={"MOPS_CACHE_MIN_FREE": "1000TB"})
+    check("network, as much as can be is free", network(env, "demo:2"), 0)
+    if not network(env, "demo:1"):
+        raise Failed("demo:1 is all there")
+
+
+def a_mount_keeps_the_limit(env):
+    """A bundle that is larger than the limit is read all the same."""
+    mopstest.need_root()
+    top = env.fresh("ws")
+    for i in range(6):
+        mopstest.write_random(top / f"big{i}.bin", 5 * MIB, i)
+    for i in range(30):
+        mopstest.write_random(top / f"small/{i}.bin", 20000 + i, 100 + i)
+    env.push(top, "demo:1")
+    want = files(top)
+    for io in ("cached", "passthrough"):
+        with env.mount("demo:1", "-o", f"io={io}", env={"MOPS_CACHE_MAX_SIZE": "8MiB"}) as at:
+            for _ in range(3):
+                mopstest.same(mopstest.snapshot(at), want, f"the mount, io={io}")
+            wait_for("the cache to shrink", lambda: used(env) <= 8 * MIB, 40)
+            mopstest.same(mopstest.snapshot(at), want, f"the mount, io={io}, after")
+        env.new_cache()
+
+
+def a_mount_leaves_free_what_it_is_told_to(env):
+    mopstest.need_root()
+    top = bundle(env)
+    at = env.fresh("cache")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=0700", "tmpfs", str(at)], check=True)
+    try:
+        env.vars["MOPS_CACHE_DIR"] = str(at)
+        with env.mount("demo:1", env={"MOPS_CACHE_MIN_FREE": "29MiB"}) as mnt:
+            mopstest.same(mopstest.snapshot(mnt), files(top))
+            wait_for("room", lambda: env.mops_json("cache", "du")["free_bytes"] >= 29 * MIB, 40)
+            mopstest.same(mopstest.snapshot(mnt), files(top))
+    finally:
+        subprocess.run(["umount", "-l", str(at)], check=False)
+
+
 def refuses_what_makes_no_sense(env):
     for args in (["frob"], ["ls", "x"], ["pin"], ["du", "--dry-run"], ["gc", "--max-size", "x"],
                  ["ls", "--max-size", "1"], []):
@@ -155,5 +217,8 @@ mopstest.run([
     leaves_what_a_command_is_at,
     leaves_an_offline_mount_whole,
     an_online_mount_fetches_again,
+    commands_keep_the_limit,
+    a_mount_keeps_the_limit,
+    a_mount_leaves_free_what_it_is_told_to,
     refuses_what_makes_no_sense,
 ])

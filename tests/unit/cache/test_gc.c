@@ -79,6 +79,21 @@ Test(gc, removes_nothing_below_the_limit)
 	cr_expect(eq(u64, report.blobs, 0));
 }
 
+Test(gc, makes_headroom_only_when_something_has_to_go)
+{
+	struct gc_options opt = {.max_bytes = N * SPACE, .headroom = 2 * SPACE};
+
+	cr_assert(eq(int, cache_gc(f.c, &opt, &report, NULL), 0));
+	cr_expect(eq(str, (char *)left(), "111111"));
+	opt.max_bytes = 5 * SPACE;
+	cr_assert(eq(int, cache_gc(f.c, &opt, &report, NULL), 0));
+	cr_expect(eq(str, (char *)left(), "000111"));
+	opt.max_bytes = 0;
+	opt.headroom = UINT64_MAX;
+	cr_assert(eq(int, cache_gc(f.c, &opt, &report, NULL), 0));
+	cr_expect(eq(str, (char *)left(), "000000"));
+}
+
 Test(gc, removes_the_least_recently_used_first)
 {
 	cr_assert(eq(int, collect(4 * SPACE), 0));

@@ -185,8 +185,12 @@ Test(settings, takes_every_setting_from_a_file)
 		   "connect_timeout: 500ms\n"
 		   "stall_timeout: 2m\n"
 		   "io_timeout: hard\n"
+		   "cache_max_size: 20GiB\n"
+		   "cache_min_free: 500MB\n"
 		   "file_roots: [/a, /b c]\n");
 	cr_assert(eq(int, load(NULL, 0, &s, NULL), 0));
+	cr_expect(eq(u64, s.cache_max_size, 20ull << 30));
+	cr_expect(eq(u64, s.cache_min_free, 500000000));
 	cr_expect(eq(str, s.registry, "host:5000/team"));
 	cr_expect(eq(str, s.cache_dir, "/c"));
 	cr_expect(eq(str, s.role, "training"));
