@@ -1,7 +1,11 @@
 /*
  * The hash of the whole, begun while the rest still comes: it goes on from the
  * front as far as every chunk is there, reading each byte back from the file, so
- * that sealing has only the rest to read.
+ * that sealing has only the rest to hash.
+ *
+ * What was hashed may be damaged before it gets its name, which would bear the
+ * damage out: so it is read once more then, and compared by a sum that costs
+ * little more than the reading.
  *
  * It belongs to one backing. A chunk in front that is found damaged later, and
  * written anew, makes the hash wrong: then sealing reads all of it again.
@@ -9,10 +13,20 @@
 #include "cache/content_internal.h"
 
 #include <stdlib.h>
+#include <xxhash.h>
 
 #include "base/io.h"
 
 #define LOOK_AHEAD 16 /* chunks that are looked for at once */
+
+static XXH3_state_t *sum_new(void)
+{
+	XXH3_state_t *sum = XXH3_createState();
+
+	if (!sum || XXH3_128bits_reset(sum) != XXH_OK)
+		abort();
+	return sum;
+}
 
 /* The hash of @b so far, taken out; begun if there is none. NULL: another
  * thread is at it. */
@@ -26,6 +40,7 @@ static struct ahead *take(struct content *ct, struct backing *b)
 		ahead_free(a);
 		a = xcalloc(1, sizeof(*a));
 		a->hasher = hasher_new();
+		a->sum = sum_new();
 		a->backing = backing_ref(b);
 	}
 	if (a) {
@@ -49,8 +64,21 @@ void ahead_free(struct ahead *a)
 	if (!a)
 		return;
 	hasher_free(a->hasher);
+	XXH3_freeState(a->sum);
 	backing_unref(a->backing);
 	free(a);
+}
+
+static int read_chunk(const struct content *ct, const struct ahead *a,
+		      uint32_t i, unsigned char *buf)
+{
+	uint32_t len = chunk_len(ct->size, i);
+	ssize_t n = io_pread_full(a->backing->fd, buf, len,
+				  (uint64_t)i * CHUNK_SIZE);
+
+	if (n != (ssize_t)len)
+		return n < 0 ? (int)n : -EIO;
+	return 0;
 }
 
 /* Hash on to chunk @end. */
@@ -60,14 +88,35 @@ static int go_on(const struct content *ct, struct ahead *a, uint32_t end)
 
 	for (; a->next < end; a->next++) {
 		uint32_t len = chunk_len(ct->size, a->next);
-		ssize_t n = io_pread_full(a->backing->fd, buf, len,
-					  (uint64_t)a->next * CHUNK_SIZE);
+		int r = read_chunk(ct, a, a->next, buf);
 
-		if (n != (ssize_t)len)
-			return n < 0 ? (int)n : -EIO;
+		if (r < 0)
+			return r;
 		hasher_update(a->hasher, buf, len);
+		XXH3_128bits_update(a->sum, buf, len);
 	}
 	return 0;
+}
+
+/* -EIO unless the chunks before @end are what they were when they were
+ * hashed. */
+static int compare(const struct content *ct, const struct ahead *a,
+		   const XXH128_hash_t *was, uint32_t end)
+{
+	cleanup_free unsigned char *buf = xmalloc(CHUNK_SIZE);
+	XXH3_state_t *sum = sum_new();
+	XXH128_hash_t now;
+	int r = 0;
+
+	for (uint32_t i = 0; i < end && r == 0; i++) {
+		r = read_chunk(ct, a, i, buf);
+		XXH3_128bits_update(sum, buf, chunk_len(ct->size, i));
+	}
+	now = XXH3_128bits_digest(sum);
+	XXH3_freeState(sum);
+	if (r == 0 && !XXH128_isEqual(now, *was))
+		r = -EIO;
+	return r;
 }
 
 void content_hash_ahead(struct content *ct)
@@ -95,11 +144,17 @@ void content_hash_ahead(struct content *ct)
 int ahead_finish(struct content *ct, struct backing *b, struct digest *ret)
 {
 	struct ahead *a = take(ct, b);
+	XXH128_hash_t was;
+	uint32_t before;
 	int r;
 
 	if (!a)
 		return hash_file(b->fd, ct->size, NULL, NULL, ret);
+	before = a->next;
+	was = XXH3_128bits_digest(a->sum);
 	r = go_on(ct, a, ct->n);
+	if (r == 0)
+		r = compare(ct, a, &was, before);
 	if (r == 0)
 		*ret = hasher_final(a->hasher);
 	give_back(ct, NULL);

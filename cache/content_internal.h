@@ -125,8 +125,9 @@ int batch_add(struct content *ct, struct backing *b);
 /* ahead.c: the hash of the whole, as far as it has come. */
 struct ahead {
 	struct hasher *hasher;
-	struct backing *backing; /* a reference */
-	uint32_t next;           /* chunk that is not in it yet */
+	struct XXH3_state_s *sum; /* of the same bytes, to compare them by */
+	struct backing *backing;  /* a reference */
+	uint32_t next;            /* chunk that is not in it yet */
 };
 void ahead_free(struct ahead *a);
 /* The hash of the whole of @b, every chunk of which is there. */

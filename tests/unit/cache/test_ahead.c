@@ -106,6 +106,20 @@ Test(ahead, what_it_has_not_reached_is_hashed_at_the_end)
 	is_right_and_sealed();
 }
 
+/* What was right when it was hashed must still be so when it gets its name. */
+Test(ahead, a_chunk_that_is_damaged_after_it_was_hashed_is_found)
+{
+	put_range(0, CHUNKS);
+	content_hash_ahead(ct);
+	cr_expect(eq(u32, hashed(), CHUNKS));
+	damage(3);
+	cr_expect(eq(int, content_seal(ct, NULL), -EAGAIN));
+	cr_expect(not(content_has(ct, 3)), "to be fetched again");
+	put_range(3, 4);
+	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	is_right_and_sealed();
+}
+
 /* A reader finds the damage first, and the chunk is fetched again. */
 Test(ahead, a_chunk_that_was_healed_does_no_harm)
 {
