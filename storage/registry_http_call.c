@@ -54,7 +54,8 @@ send_call(struct registry_http *h, const struct registry_call *c,
 	enum attempt a =
 		http_request(h->client, &rq, ret, c->on_head, c->ctx, op, errp);
 
-	if (home && ret->peer != ADDRESS_PUBLIC)
+	/* The last answer counts: a name may lead elsewhere by now. */
+	if (home && (a == ATTEMPT_OK || ret->peer != ADDRESS_PUBLIC))
 		atomic_store(&h->peer, (int)ret->peer);
 	if (a == ATTEMPT_OK)
 		registry_http_warnings(h, ret);
