@@ -108,6 +108,7 @@ void report_status(struct mount *m, struct strbuf *out)
 	json_put_str(&w, "reference", ref);
 	put_requests(m, &w);
 	json_put_str(&w, "role", m->view->role->name);
+	json_put_int(&w, "supervisor_pid", getppid());
 	json_put_int(&w, "uptime", time_wall_s() - m->started_wall_s);
 	json_put_str(&w, "version", MOPS_VERSION);
 	put_worker(m, &w);

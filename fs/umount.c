@@ -11,7 +11,7 @@
 #include "fs/unmount.h"
 #include "fs/verbs.h"
 
-/* How long the daemon gets to end after its mount is gone. */
+/* How long the processes of a mount get to end after it is gone. */
 #define END_MS 10000
 
 const struct arg_option umount_verb_options[] = {
@@ -20,8 +20,8 @@ const struct arg_option umount_verb_options[] = {
 	{NULL},
 };
 
-/* A handle on the daemon of the mount at @dir, or -1. */
-static int open_daemon(const char *dir)
+/* A handle on the supervisor of the mount at @dir, which ends last, or -1. */
+static int open_supervisor(const char *dir)
 {
 	cleanup_mount_list struct mount_list mounts = {0};
 	cleanup_strbuf struct strbuf status = STRBUF_INIT;
@@ -37,7 +37,7 @@ static int open_daemon(const char *dir)
 			&status) < 0 ||
 	    json_parse(status.buf, status.len, &JSON_LIMITS_DOC, &j, NULL) <
 		    0 ||
-	    json_int(json_get(j, "pid"), &pid) < 0 || pid <= 1)
+	    json_int(json_get(j, "supervisor_pid"), &pid) < 0 || pid <= 1)
 		return -1;
 	return (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
 }
@@ -46,7 +46,7 @@ int verb_umount(struct cli *cli, struct error **errp)
 {
 	cleanup_free char *dir = mountpoint_path(cli->args[0]);
 	bool lazy = cli_has(cli, "lazy");
-	cleanup_fd int daemon = -1;
+	cleanup_fd int supervisor = -1;
 	int r;
 
 	if (!dir)
@@ -54,13 +54,13 @@ int verb_umount(struct cli *cli, struct error **errp)
 				  error_set_errno(errp, errno, "'%s'",
 						  cli->args[0]),
 				  ERROR_VALIDATION);
-	daemon = open_daemon(dir);
+	supervisor = open_supervisor(dir);
 	r = unmount_at(dir, lazy, errp);
 	if (r < 0)
 		return r;
 	/* The cache is at rest when this command has ended. */
-	if (daemon >= 0 && !lazy)
-		poll(&(struct pollfd){.fd = daemon, .events = POLLIN}, 1,
+	if (supervisor >= 0 && !lazy)
+		poll(&(struct pollfd){.fd = supervisor, .events = POLLIN}, 1,
 		     END_MS);
 	return 0;
 }
