@@ -141,7 +141,8 @@ static char **own_arguments(char **ret_text)
 
 /* The command line says again what is to be mounted; only what is new to it
  * is handed over. */
-static void become_program(struct supervisor *s, int program, int link)
+static void __attribute__((noreturn))
+become_program(struct supervisor *s, int program, int link)
 {
 	const struct handover *h = &s->h;
 	cleanup_free char *value = xasprintf("%d,%d,%d,%d", link, h->memory,
@@ -160,7 +161,8 @@ static void become_program(struct supervisor *s, int program, int link)
 	_exit(ERROR_DOWNLOAD);
 }
 
-static void in_child(struct supervisor *s, int program, int link)
+static void __attribute__((noreturn))
+in_child(struct supervisor *s, int program, int link)
 {
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (program >= 0)
