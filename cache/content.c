@@ -78,7 +78,6 @@ static void content_free(struct content *ct)
 {
 	if (ct->backing)
 		backing_unref(ct->backing);
-	ahead_free(ct->ahead);
 	cond_destroy(&ct->changed);
 	mutex_destroy(&ct->lock);
 	free(ct);

@@ -1,6 +1,6 @@
 /*
  * Chores of a source, off the path of readers: make durable what was put, in
- * groups, hash ahead what is wanted whole, and seal what is.
+ * groups, and seal what is whole.
  */
 #include <errno.h>
 
@@ -107,15 +107,11 @@ void fetch_chore_run(struct fetch_source *s)
 	fetcher_lock(f);
 	uint64_t n = s->unsynced;
 	bool want_seal = s->want_seal;
-	bool whole = !TAILQ_EMPTY(&s->wholes);
 	fetcher_unlock(f);
 
-	if (!want_seal || seal(s) < 0) {
+	if (!want_seal || seal(s) < 0)
 		if (n)
 			sync_put(s, n);
-		if (whole)
-			content_hash_ahead(s->content);
-	}
 
 	fetcher_lock(f);
 	s->chore = FETCH_CHORE_NONE;
