@@ -15,8 +15,8 @@ void trim(struct session *s, const struct op *op);
 
 struct trimmer;
 /* @let_go, which may be NULL, is called before blobs are removed, for whoever
- * holds some that he could do without. Without limits it
- * only closes what others removed. NULL: there is no thread to do it. */
+ * holds some that he could do without. Without limits it only closes
+ * what others removed. NULL: there is no thread to do it. */
 struct trimmer *trimmer_start(struct session *s, void (*let_go)(void *ctx),
 			      void *ctx);
 /* @t may be NULL. Before the session is freed. */

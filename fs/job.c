@@ -1,9 +1,11 @@
 #include "fs/job.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 
 #include "base/alloc.h"
 #include "base/io.h"
@@ -91,4 +93,17 @@ int job_read_report(int fd, struct strbuf *ret, struct error **errp)
 	hint = next_field(&report, &pos);
 	code = error_set_kind(errp, (enum error_kind)kind, code, "%s", message);
 	return *hint ? error_hint(errp, code, "%s", hint) : code;
+}
+
+int job_catch_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

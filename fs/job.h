@@ -35,6 +35,10 @@ void job_report_failed(struct mount_job *job, const struct error *err);
  * -EPIPE: the worker ended without one. */
 int job_read_report(int fd, struct strbuf *ret, struct error **errp);
 
+/* Block the signals that every process of a mount waits for; everything else
+ * that ends a process ends these too. A non-blocking signalfd, or -1. */
+int job_catch_signals(void);
+
 /*
  * The supervisor's whole life, in the process made for it. Returns its exit
  * status: the last worker's.

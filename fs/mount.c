@@ -209,19 +209,6 @@ static int prepare(struct caller *c, struct error **errp)
  * Waiting.
  */
 
-static int catch_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static void pass_signals_on(struct caller *c)
 {
 	struct signalfd_siginfo si;
@@ -386,7 +373,7 @@ int verb_mount(struct cli *cli, struct error **errp)
 	r = prepare(&c, errp);
 	if (r < 0)
 		return r;
-	c.signals = catch_signals();
+	c.signals = job_catch_signals();
 	r = fork_supervisor(&c, &report, errp);
 	if (r < 0)
 		return r;

@@ -605,22 +605,6 @@ static void close_inherited(struct mount_job *job)
 	close_range((unsigned)job->report_fd + 1, ~0u, 0);
 }
 
-/* The signals that the supervisor and the worker wait for; everything else
- * that ends a process ends these too. */
-static int catch_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 int supervisor_run(struct mount_job *job)
 {
 	struct supervisor s = {.job = job,
@@ -638,7 +622,8 @@ int supervisor_run(struct mount_job *job)
 	s.cwd = getcwd(NULL, 0);
 	if (chdir("/") < 0 || handover_make(&s.h, NULL) < 0)
 		return ERROR_DOWNLOAD;
-	s.signals = catch_signals();
+	signal(SIGPIPE, SIG_IGN);
+	s.signals = job_catch_signals();
 	if (spawn(&s, &s.worker, -1) < 0)
 		return ERROR_DOWNLOAD;
 	closep(&job->report_fd);
