@@ -2,6 +2,7 @@
  * Keys that a program prints: the profile's `credential_process`. Its value is
  * a command line of quoted words; no shell looks at it.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -103,8 +104,10 @@ int aws_process(const char *command, struct secret **ret, const struct op *op,
 	int status = 0;
 	int r = split(command, &argv, errp);
 
-	if (r == 0)
+	if (r == 0) {
+		assert(argv);
 		r = locate(&argv[0], errp);
+	}
 	if (r == 0)
 		r = program_run(argv, "", &text, &status, op, errp);
 	if (r == 0 && status != 0)
