@@ -97,6 +97,8 @@ static int open_by_steps(int dirfd, const char *path, int flags, mode_t mode)
 	return steal_fd(&fd);
 }
 
+#define TRIES 64
+
 int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 {
 	bool creates = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
@@ -107,6 +109,7 @@ int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 			   RESOLVE_NO_MAGICLINKS,
 	};
 	long fd;
+	int tries = 0;
 
 	if (!*path)
 		return -ENOENT;
@@ -114,7 +117,9 @@ int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 		return -EXDEV;
 	do
 		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+	/* A rename meanwhile; with O_NONBLOCK also a lease, which stays. */
+	while (fd < 0 &&
+	       (errno == EINTR || (errno == EAGAIN && ++tries < TRIES)));
 	if (fd >= 0)
 		return (int)fd;
 	if (errno == ENOSYS)

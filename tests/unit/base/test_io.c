@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,6 +288,24 @@ static void check_refuses_ways_out(void)
 			     cases[i].want),
 			  "'%s'", cases[i].path);
 	cr_expect(eq(int, faccessat(dir, "none", F_OK, 0), -1));
+}
+
+/* Its holder has 45 seconds to give it up, and nothing here takes as long. */
+Test(io, opens_nothing_that_a_lease_is_in_the_way_of, .timeout = 20)
+{
+	cleanup_fd int holder = -1, fd = -1;
+
+	put("f", "x");
+	holder = openat(dir, "f", O_RDWR | O_CLOEXEC);
+	cr_assert(ge(int, holder, 0));
+	if (fcntl(holder, F_SETLEASE, F_WRLCK) < 0)
+		cr_skip_test("no leases on this file system");
+	signal(SIGIO, SIG_IGN);
+	fd = io_open_beneath(dir, "f", O_RDONLY | O_NONBLOCK, 0);
+	cr_expect(eq(int, fd, -EAGAIN));
+	cr_assert(eq(int, fcntl(holder, F_SETLEASE, F_UNLCK), 0));
+	fd = io_open_beneath(dir, "f", O_RDONLY | O_NONBLOCK, 0);
+	cr_expect(ge(int, fd, 0));
 }
 
 /* This process's kernel has no openat2() from here on. */
