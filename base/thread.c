@@ -11,25 +11,46 @@
 #include "base/alloc.h"
 #include "base/io.h"
 
+struct start {
+	void *(*fn)(void *arg);
+	void *arg;
+	char name[16];
+};
+
+/* It names itself: for another one's name a file is written, which a sandbox
+ * may forbid. */
+static void *begin(void *arg)
+{
+	struct start s = *(struct start *)arg;
+
+	free(arg);
+	pthread_setname_np(pthread_self(), s.name);
+	return s.fn(s.arg);
+}
+
 int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *arg),
 		 void *arg)
 {
 	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+	struct start *s;
 	sigset_t all, before;
 	int r;
 
 	assert(strlen(name) <= 15);
+	s = xcalloc(1, sizeof(*s));
+	*s = (struct start){.fn = fn, .arg = arg};
+	memcpy(s->name, name, strlen(name));
 	sigfillset(&all);
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
 		sigdelset(&all, faults[i]);
+	sigdelset(&all, EVERYWHERE_SIGNAL);
 	/* The mask is inherited: set it here, or a signal could come first. */
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(ret, NULL, fn, arg);
+	r = pthread_create(ret, NULL, begin, s);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r)
-		return -r;
-	pthread_setname_np(*ret, name);
-	return 0;
+		free(s);
+	return -r;
 }
 
 void thread_lacking(int r)

@@ -233,14 +233,23 @@ int control_listener(const struct control *c)
 	return c ? c->listener : -1;
 }
 
-void control_remove(int listener)
+char *control_path(int listener)
 {
 	struct sockaddr_un a = {0};
 	socklen_t n = sizeof(a) - 1;
 
-	if (getsockname(listener, (struct sockaddr *)&a, &n) == 0 &&
-	    a.sun_path[0] == '/')
-		unlink(a.sun_path);
+	return getsockname(listener, (struct sockaddr *)&a, &n) == 0 &&
+			       a.sun_path[0] == '/'
+		       ? xstrdup(a.sun_path)
+		       : NULL;
+}
+
+void control_remove(int listener)
+{
+	cleanup_free char *path = control_path(listener);
+
+	if (path)
+		unlink(path);
 }
 
 void control_stop(struct control *c)

@@ -22,6 +22,8 @@ struct control;
  * @listener is a predecessor's socket, or -1: a new one. */
 struct control *control_start(struct mount *m, int link, int listener);
 /* The listening socket, still the control's; -1 for NULL. */
+/* Where it is, heap; NULL: nowhere. */
+char *control_path(int listener);
 int control_listener(const struct control *c);
 /* Remove the name of a listening socket. */
 void control_remove(int listener);

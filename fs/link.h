@@ -1,5 +1,6 @@
 /*
- * Between the supervisor of a mount and its workers: a socket that keeps the
+ * Between the supervisor of a mount and its workers, and between a worker and
+ * its outside: a socket that keeps the
  * bounds of messages; each is a letter, maybe a text, maybe descriptors.
  *
  * Threads: sending from any; receiving by the worker's main thread and by the
@@ -23,6 +24,9 @@ enum link_word {
 	LINK_ENDING = 'e',   /* in order: it wants no successor */
 	LINK_UNMOUNT = 'u',  /* is answered with one of the three below */
 	LINK_UPGRADE = 'g',  /* the program's path, the asking client */
+	/* From a worker to its outside (outside.h), which answers
+	 * LINK_UNMOUNT, too. */
+	LINK_RUN = 'x', /* the words; standard input and output, status */
 	/* From the supervisor. */
 	LINK_BEGIN = 'b',
 	LINK_DONE = 'd',

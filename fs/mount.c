@@ -27,9 +27,11 @@
 const struct arg_option mount_verb_options[] = {
 	{"options", 'o', "LIST", true,
 	 "mount options: io=auto|passthrough|cached, allow_other, noexec, "
-	 "readahead_kb=N, watchdog=SECONDS, stacked_cache, and any setting by "
-	 "name"},
+	 "readahead_kb=N, watchdog=SECONDS, stacked_cache, sandbox=on|off, "
+	 "and any setting by name"},
 	{"foreground", 'f', NULL, false, "stay until the mount ends"},
+	{"no-sandbox", 0, NULL, false,
+	 "let the daemon do all that its user may, as -o sandbox=off"},
 	{"ready-fd", 0, "N", false,
 	 "write a newline to descriptor N when the tree can be read"},
 	{"log", 0, "TARGET", false,
@@ -68,6 +70,8 @@ static int read_options(struct caller *c, struct error **errp)
 
 	for (size_t i = 0; (text = cli_value_at(cli, "options", i)); i++)
 		strv_append(&c->option_texts, xstrdup(text));
+	if (cli_has(cli, "no-sandbox"))
+		c->options.no_sandbox = true;
 	for (size_t i = 0; r == 0 && i < strv_len(c->option_texts); i++)
 		r = mount_options_parse(c->option_texts[i], &c->options, cli,
 					errp);

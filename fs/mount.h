@@ -26,6 +26,7 @@
 #include "fs/errors.h"
 #include "fs/handover.h"
 #include "fs/options.h"
+#include "fs/sandbox.h"
 
 /* Everything is pinned by a digest: nothing the kernel keeps grows old. */
 #define FOREVER 1e9
@@ -76,6 +77,8 @@ struct mount {
 	uint64_t bytes; /* of all files, for statfs */
 	int64_t started_wall_s;
 	unsigned major, minor; /* of the superblock */
+
+	struct sandbox_state sandbox;
 
 	struct handover *handover;
 	struct fuse_session *se;

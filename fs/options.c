@@ -52,6 +52,16 @@ static int set_io(struct mount_options *o, const char *value,
 			 value ? value : "");
 }
 
+static int set_switch(const char *word, const char *value, bool *ret_off,
+		      struct error **errp)
+{
+	*ret_off = value && !strcmp(value, "off");
+	if (*ret_off || (value && !strcmp(value, "on")))
+		return 0;
+	return error_set(errp, EINVAL, "'-o %s' is on or off, not '%s'", word,
+			 value ? value : "");
+}
+
 static int set_number(const char *word, const char *value, unsigned max,
 		      unsigned *ret, struct error **errp)
 {
@@ -129,6 +139,8 @@ static int set_word(struct mount_options *o, struct cli *cli, char *word,
 	if (!strcmp(word, "watchdog"))
 		return set_number(word, value, WATCHDOG_S_MAX, &o->watchdog_s,
 				  errp);
+	if (!strcmp(word, "sandbox"))
+		return set_switch(word, value, &o->no_sandbox, errp);
 	if (!value && !strcmp(word, "allow_other"))
 		o->allow_other = true;
 	else if (!value && !strcmp(word, "noexec"))

@@ -18,6 +18,7 @@ struct mount_options {
 	enum io_choice io;
 	bool allow_other;
 	bool noexec;
+	bool no_sandbox;
 	/* Let the cache lie on a stacked file system (overlayfs); then nothing
 	 * stacked can lie on the mount. */
 	bool stacked_cache;

@@ -86,6 +86,17 @@ static void put_worker(struct mount *m, struct json_writer *w)
 	json_end_object(w);
 }
 
+static void put_sandbox(struct mount *m, struct json_writer *w)
+{
+	const struct sandbox_state *s = &m->sandbox;
+
+	json_begin_object(w, "sandbox");
+	if (s->lacks)
+		json_put_str(w, "lacks", s->lacks);
+	json_put_bool(w, "on", s->on);
+	json_end_object(w);
+}
+
 void report_status(struct mount *m, struct strbuf *out)
 {
 	cleanup_free char *ref = reference_str(&m->bundle->ref);
@@ -108,6 +119,7 @@ void report_status(struct mount *m, struct strbuf *out)
 	json_put_str(&w, "reference", ref);
 	put_requests(m, &w);
 	json_put_str(&w, "role", m->view->role->name);
+	put_sandbox(m, &w);
 	json_put_int(&w, "supervisor_pid", getppid());
 	json_put_int(&w, "uptime", time_wall_s() - m->started_wall_s);
 	json_put_str(&w, "version", MOPS_VERSION);

@@ -62,6 +62,16 @@ static void print_worker(const struct json *w)
 			   json_str(json_get(w, "last_end")));
 }
 
+static void print_sandbox(const struct json *s)
+{
+	const char *lacks = json_str(json_get(s, "lacks"));
+
+	if (!json_bool(json_get(s, "on"), true))
+		print_line(stdout, "  sandbox: off");
+	else if (lacks)
+		print_line(stdout, "  sandbox: on, without %s", lacks);
+}
+
 static void print_text(const struct json *j)
 {
 	const struct json *path = json_get(j, "data_path");
@@ -87,6 +97,7 @@ static void print_text(const struct json *j)
 		   (long long)number(fetch, "requests"),
 		   (long long)number(fetch, "in_flight"));
 	print_worker(json_get(j, "worker"));
+	print_sandbox(json_get(j, "sandbox"));
 	print_errors(json_get(j, "errors"));
 }
 

@@ -34,6 +34,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -234,6 +236,26 @@ static void give_up_upgrade(struct supervisor *s, const char *why)
 	}
 }
 
+/* The program at @path, if it is the one that asks: the worker, which names
+ * both, may be someone else's by now, and is kept from starting programs. */
+static int program_of(int asker, const char *path)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct ucred peer = {0};
+	socklen_t n = sizeof(peer);
+	struct stat a, b;
+	char exe[32];
+
+	if (fd < 0 || fstat(fd, &a) < 0 ||
+	    getsockopt(asker, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+		return -errno;
+	snprintf(exe, sizeof(exe), "/proc/%d/exe", (int)peer.pid);
+	if (peer.pid <= 0 || stat(exe, &b) < 0 || a.st_dev != b.st_dev ||
+	    a.st_ino != b.st_ino)
+		return -EPERM;
+	return steal_fd(&fd);
+}
+
 static void begin_upgrade(struct supervisor *s, struct link_message *m)
 {
 	int r;
@@ -245,9 +267,11 @@ static void begin_upgrade(struct supervisor *s, struct link_message *m)
 	}
 	s->asker = m->fds[0];
 	m->fds[0] = -1;
-	s->next_program = open(m->text, O_RDONLY | O_CLOEXEC);
-	if (s->next_program < 0) {
-		answer_asker(s, strerror(errno));
+	r = program_of(s->asker, m->text);
+	s->next_program = MAX(r, -1);
+	if (r < 0) {
+		answer_asker(s, r == -EPERM ? "another program asks for it"
+					    : strerror(-r));
 		return;
 	}
 	log_info("'%s' is upgraded to '%s'", s->job->mountpoint, m->text);

@@ -34,6 +34,7 @@
 #include "fs/job.h"
 #include "fs/link.h"
 #include "fs/open.h"
+#include "fs/outside.h"
 #include "fs/parking.h"
 #include "fs/report.h"
 #include "fs/sources.h"
@@ -322,6 +323,27 @@ static void let_go(void *opens)
 	opens_let_go(opens);
 }
 
+/* What was needed for mounting is not any more. */
+static void give_up_rights(struct worker *w)
+{
+	const struct reference *ref = w->job->reference;
+	struct mount *m = &w->mount;
+	cleanup_free char *socket = control_path(control_listener(w->control));
+	struct opens_report r;
+
+	if (w->job->options->no_sandbox)
+		return;
+	opens_get_report(m->opens, &r);
+	sandbox_enter(
+		&(struct sandbox_rules){
+			.settings = w->job->settings,
+			.layout = ref->layout ? ref->registry : NULL,
+			.socket = socket,
+			.keep_admin = r.passthrough,
+		},
+		&m->sandbox);
+}
+
 static int set_up(struct worker *w, struct error **errp)
 {
 	struct op op = OP_INIT;
@@ -337,10 +359,12 @@ static int set_up(struct worker *w, struct error **errp)
 	if (r < 0)
 		return r;
 	r = w->handover->successor ? take_over(w, errp) : begin(w, errp);
-	if (r == 0)
-		w->mount.trimmer =
-			trimmer_start(w->mount.session, let_go, w->mount.opens);
-	return r;
+	if (r < 0)
+		return r;
+	give_up_rights(w);
+	w->mount.trimmer =
+		trimmer_start(w->mount.session, let_go, w->mount.opens);
+	return 0;
 }
 
 /*
@@ -368,12 +392,13 @@ static void wait_for_end(struct worker *w)
 	mutex_unlock(&w->lock);
 }
 
-/* Through the supervisor; without it, ourselves. */
+/* Through the supervisor; without it, the outside; without both, ourselves. */
 static void unmount(struct worker *w)
 {
 	const char *dir = w->job->mountpoint;
 
-	if (link_ask_unmount(w->link) < 0 && unmount_at(dir, false, NULL) < 0)
+	if (link_ask_unmount(w->link) < 0 && outside_unmount() < 0 &&
+	    unmount_at(dir, false, NULL) < 0)
 		unmount_at(dir, true, NULL);
 }
 
@@ -405,6 +430,7 @@ static void release(struct worker *w)
 	synthetic_free(m->synthetic);
 	sources_free(m->sources);
 	parking_free(m->parking);
+	sandbox_state_release(&m->sandbox);
 	role_view_closep(&m->view);
 	bundle_closep(&m->bundle);
 	session_freep(&m->session);
@@ -460,6 +486,18 @@ static int fail(struct worker *w, const struct error *err)
 	return tear_down(w, status);
 }
 
+/* Before anything is read that is not ours, and before the first thread. */
+static int start_outside(const struct mount_job *job, struct error **errp)
+{
+	int r;
+
+	if (job->options->no_sandbox)
+		return 0;
+	sandbox_prepare();
+	r = outside_start(job->mountpoint);
+	return r < 0 ? error_set_errno(errp, -r, "starting a process") : 0;
+}
+
 int worker_run(struct mount_job *job, struct handover *h, int link)
 {
 	/* Lives as long as the process: its threads are not all joined. */
@@ -473,7 +511,9 @@ int worker_run(struct mount_job *job, struct handover *h, int link)
 	w->link = link;
 	mutex_init(&w->lock, LOCK_MOUNT);
 	cond_init(&w->changed);
-	r = log_open(job->log, &err);
+	r = start_outside(job, &err);
+	if (r == 0)
+		r = log_open(job->log, &err);
 	if (r == 0)
 		r = thread_start(&signals, "signals", wait_for_signals, w);
 	if (r == 0)

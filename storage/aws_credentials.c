@@ -6,8 +6,6 @@
 #include "storage/aws_config.h"
 #include "storage/provider.h"
 
-#define SOURCES_MAX 5 /* profiles in a row */
-
 struct secret *aws_keys(const char *id, const char *key, const char *token,
 			int64_t ends_s, const char *origin)
 {
@@ -103,11 +101,11 @@ static int of_source(struct aws_chain *chain, struct aws_config *c,
 		*ret = written(c);
 		return *ret != NULL;
 	}
-	if (depth == SOURCES_MAX)
+	if (depth == AWS_SOURCES_MAX)
 		return error_set(errp, EACCES,
 				 "over %d profiles that take their keys from "
 				 "each other",
-				 SOURCES_MAX);
+				 AWS_SOURCES_MAX);
 	own = c->profile;
 	c->profile = xstrdup(name);
 	r = aws_config_check(c, errp);

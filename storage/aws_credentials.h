@@ -16,9 +16,13 @@
 #ifndef STORAGE_AWS_CREDENTIALS_H
 #define STORAGE_AWS_CREDENTIALS_H
 
+#include <stdbool.h>
+
 #include "base/json.h"
 #include "storage/http.h"
 #include "storage/keeper.h"
+
+#define AWS_SOURCES_MAX 5 /* profiles in a row */
 
 struct aws_chain {
 	struct http_client *client;   /* for the token service */
@@ -59,6 +63,9 @@ int aws_assume_role(struct aws_chain *c, const struct secret *with,
 /* aws_process.c: @command is quoted as for a shell, which is not asked. */
 int aws_process(const char *command, struct secret **ret, const struct op *op,
 		struct error **errp);
+/* Is that the command of the profile in use, or of one that it names as its
+ * source? */
+bool aws_process_is_configured(char *const *argv);
 
 /* aws_metadata.c */
 int aws_container(struct aws_chain *c, struct secret **ret, const struct op *op,

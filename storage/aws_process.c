@@ -5,11 +5,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/json.h"
 #include "base/strbuf.h"
+#include "storage/aws_config.h"
 #include "storage/aws_credentials.h"
 #include "storage/program.h"
 #include "storage/provider.h"
@@ -17,6 +20,7 @@
 #define WORDS_MAX  100
 #define VALUES_MAX 100
 #define BLANKS     " \t\r\n"
+#define NAME       "credential_process"
 
 /* One word from *@p on: bare, 'as it is', "with \" and \\", or a mix. */
 static char *word(const char **p)
@@ -96,6 +100,39 @@ static int take(const char *text, struct secret **ret, struct error **errp)
 	return aws_keys_of(doc, "SessionToken", "program", ret, errp);
 }
 
+static bool is_command(const char *command, char *const *argv)
+{
+	cleanup_strv char **words = NULL;
+	size_t i = 0;
+
+	if (!command || split(command, &words, NULL) < 0 ||
+	    locate(&words[0], NULL) < 0)
+		return false;
+	while (words[i] && argv[i] && !strcmp(words[i], argv[i]))
+		i++;
+	return !words[i] && !argv[i];
+}
+
+bool aws_process_is_configured(char *const *argv)
+{
+	cleanup_aws_config struct aws_config c = {0};
+	int r = aws_config_load(&c, NULL);
+
+	for (unsigned depth = 0; r == 0 && depth <= AWS_SOURCES_MAX; depth++) {
+		char *source;
+
+		if (is_command(aws_config_secret(&c, NAME), argv) ||
+		    is_command(aws_config_get(&c, NAME, NULL), argv))
+			return true;
+		if (!aws_config_get(&c, "source_profile", NULL))
+			return false;
+		source = xstrdup(aws_config_get(&c, "source_profile", NULL));
+		free(c.profile);
+		c.profile = source;
+	}
+	return false;
+}
+
 int aws_process(const char *command, struct secret **ret, const struct op *op,
 		struct error **errp)
 {
@@ -114,5 +151,5 @@ int aws_process(const char *command, struct secret **ret, const struct op *op,
 		r = program_failed(status, EACCES, errp);
 	else if (r == 0)
 		r = take(text, ret, errp);
-	return error_prefix(errp, r, "credential_process");
+	return error_prefix(errp, r, NAME);
 }

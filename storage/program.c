@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/secret.h"
+#include "storage/aws_credentials.h"
 
 #define SLICE_MS 20 /* how late a cancellation may be noticed */
 
@@ -31,12 +32,32 @@ char *program_find(const char *name)
 	return NULL;
 }
 
+static int (*start_elsewhere)(char *const *argv, int in, int out);
+
+void program_run_with(int (*start)(char *const *argv, int in, int out))
+{
+	start_elsewhere = start;
+}
+
+bool program_is_configured(char *const *argv)
+{
+	static const char prefix[] = "docker-credential-";
+	const char *slash = strrchr(argv[0], '/');
+	const char *name = slash ? slash + 1 : argv[0];
+	cleanup_free char *path = program_find(name);
+
+	if (path && !strcmp(path, argv[0]) && argv[1] && !argv[2] &&
+	    !strcmp(argv[1], "get") && !strncmp(name, prefix, strlen(prefix)))
+		return true;
+	return aws_process_is_configured(argv);
+}
+
 /*
  * Running it. Its standard input is a socket, since writing into one whose
  * other end is closed can be done without a signal.
  */
 
-static int spawn(char *const *argv, int in, int out, pid_t *ret)
+int program_spawn(char *const *argv, int in, int out, pid_t *ret)
 {
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
@@ -66,7 +87,8 @@ static int spawn(char *const *argv, int in, int out, pid_t *ret)
 
 struct running {
 	pid_t pid;
-	int in; /* our ends */
+	int elsewhere; /* its status comes from there; -1: it is our child */
+	int in;        /* our ends */
 	int out;
 	int64_t deadline_ns;
 	const struct op *op;
@@ -86,7 +108,10 @@ static int start(struct running *h, char *const *argv)
 		close(in[1]);
 		return r;
 	}
-	r = spawn(argv, in[1], out[1], &h->pid);
+	if (start_elsewhere)
+		r = h->elsewhere = start_elsewhere(argv, in[1], out[1]);
+	else
+		r = program_spawn(argv, in[1], out[1], &h->pid);
 	close(in[1]);
 	close(out[1]);
 	if (r < 0) {
@@ -120,15 +145,33 @@ static int read_more(struct running *h)
 	return n > 0;
 }
 
+/* 1: not yet. */
+static int look_for_end(struct running *h, int *ret_status)
+{
+	struct pollfd p = {.fd = h->elsewhere, .events = POLLIN};
+	pid_t pid;
+
+	if (h->elsewhere >= 0) {
+		if (poll(&p, 1, 0) <= 0)
+			return 1;
+		return recv(p.fd, ret_status, sizeof(*ret_status),
+			    MSG_WAITALL) == sizeof(*ret_status)
+			       ? 0
+			       : -ECHILD;
+	}
+	pid = waitpid(h->pid, ret_status, WNOHANG);
+	if (pid == h->pid)
+		return 0;
+	return pid < 0 && errno != EINTR ? -errno : 1;
+}
+
 static int wait_for_end(struct running *h, int *ret_status)
 {
 	for (;;) {
-		pid_t pid = waitpid(h->pid, ret_status, WNOHANG);
+		int r = look_for_end(h, ret_status);
 
-		if (pid == h->pid)
-			return 0;
-		if (pid < 0 && errno != EINTR)
-			return -errno;
+		if (r <= 0)
+			return r;
 		if (op_cancelled(h->op))
 			return -ECANCELED;
 		if (time_mono_ns() >= h->deadline_ns)
@@ -158,10 +201,11 @@ static int run(struct running *h, char *const *argv, const char *input,
 	if (r < 0)
 		return r;
 	r = talk(h, input, ret_status);
-	if (r < 0) { /* it and what it started */
+	if (r < 0 && h->elsewhere < 0) { /* it and what it started */
 		kill(-h->pid, SIGKILL);
 		waitpid(h->pid, NULL, 0);
 	}
+	closep(&h->elsewhere);
 	closep(&h->in);
 	closep(&h->out);
 	return r;
@@ -171,6 +215,7 @@ int program_run(char *const *argv, const char *input, char **ret,
 		int *ret_status, const struct op *op, struct error **errp)
 {
 	struct running h = {
+		.elsewhere = -1,
 		.in = -1,
 		.out = -1,
 		.op = op,

@@ -9,6 +9,9 @@
 #ifndef STORAGE_PROGRAM_H
 #define STORAGE_PROGRAM_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include "base/error.h"
 #include "base/op.h"
 
@@ -34,6 +37,20 @@ static inline void program_output_freep(char **buf)
 	*buf = 0;
 }
 #define cleanup_program_output __attribute__((cleanup(program_output_freep)))
+
+/*
+ * For a process that may start no program: have another one do it. @start gets
+ * the words, standard input and standard output, and returns a descriptor, or
+ * -errno: the int that is read from it is the status; its end, without one,
+ * says that the program did not start. When it is closed the program is killed.
+ * Before the first thread.
+ */
+void program_run_with(int (*start)(char *const *argv, int in, int out));
+/* For that other process: start it, as the leader of its own group. */
+int program_spawn(char *const *argv, int in, int out, pid_t *ret);
+/* Is @argv a credential helper of PATH that is asked for a login, or the
+ * `credential_process` of the AWS profile that is in use? */
+bool program_is_configured(char *const *argv);
 
 /* A status that is no success, in words; -@code. */
 int program_failed(int status, int code, struct error **errp);

@@ -1,0 +1,25 @@
+/*
+ * The one process of a worker that stays outside its sandbox: forked before
+ * the first thread, it runs what the sandbox keeps the worker from running.
+ *
+ *   worker ──"run", words; stdin, stdout, status socket──▶ outside ──fork──▶ keeper
+ *          ◀───────────────── status ─────────────────────────────────────── │
+ *                                                              program ◀─────┘
+ *
+ * A worker that was taken over by its enemy must not get further with it. So it
+ * runs nothing but credential programs that the user's own settings name
+ * (storage/program.h), and unmounts nothing but the worker's mount. When a
+ * worker ends, its outside and whatever that runs end too.
+ *
+ * Threads: any; outside_start() before there are any.
+ */
+#ifndef FS_OUTSIDE_H
+#define FS_OUTSIDE_H
+
+/* Programs are run there from now on. 0 or -errno. */
+int outside_start(const char *mountpoint);
+/* For a worker whose supervisor is gone. 0 or -errno; -ENOTCONN: there is no
+ * such process. */
+int outside_unmount(void);
+
+#endif

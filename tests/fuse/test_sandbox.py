@@ -1,0 +1,306 @@
+#!/usr/bin/python3
+"""A worker gives up what it does not need, and still does all that it does.
+
+What it was kept from is tried for real: ptrace makes one of its threads do the
+system call, as whoever had taken the worker over would.
+"""
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import struct
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+import mopstest  # noqa: E402
+from mopstest import DockerRegistry, Failed, Skip, is_mounted, wait_for  # noqa: E402
+
+USER, WORD = "reader", "open-sesame"
+SYS_ADMIN = 1 << 21
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.ptrace.restype = ctypes.c_long
+LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+ATTACH, DETACH, GETREGS, SETREGS, STEP = 16, 17, 12, 13, 9
+# x86_64: places in struct user_regs_struct.
+ORIG_RAX, RIP, RSP, RAX, WORDS = 15, 16, 19, 10, 27
+ARGUMENTS = (14, 13, 12, 7, 9, 8)  # rdi rsi rdx r10 r8 r9
+CALLS = {"openat": 257, "execve": 59, "mount": 165, "ptrace": 101, "unlinkat": 263, "kill": 62, "socket": 41,
+         "bpf": 321, "io_uring_setup": 425, "capset": 126, "fork": 57, "setns": 308, "getpid": 39, "close": 3,
+         "umount2": 166}
+
+
+def bundle(env, ref="demo:1.0"):
+    top = env.fresh("ws")
+    (top / "a.txt").write_text("a\n")
+    mopstest.write_random(top / "big.bin", 3 << 20, 1)
+    env.push(top, ref)
+    return top
+
+
+def status(env, at):
+    return json.loads(env.mopsfs("status", at, "--json").stdout)
+
+
+def expect(what, why=""):
+    if not what:
+        raise Failed(why or "not as expected")
+
+
+def rights(pid):
+    """Of every thread: what the kernel says from outside."""
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        lines = pathlib.Path(f"/proc/{pid}/task/{task}/status").read_text().splitlines()
+        found.append({k: v.strip() for k, v in (line.split(":", 1) for line in lines)})
+    return found
+
+
+def confined(pid, admin=False):
+    wanted = SYS_ADMIN if admin else 0
+    for t in rights(pid):
+        expect(t["NoNewPrivs"] == "1" and t["Seccomp"] == "2", t)
+        for kind in ("CapEff", "CapPrm", "CapBnd"):
+            expect(int(t[kind], 16) == wanted, f"{t['Name']} {kind} {t[kind]}")
+        for kind in ("CapInh", "CapAmb"):
+            expect(int(t[kind], 16) == 0, f"{t['Name']} {kind} {t[kind]}")
+
+
+def same(top, at):
+    mopstest.same(mopstest.snapshot(top), mopstest.snapshot(at))
+
+
+class Taken:
+    """One thread of a process, made to do system calls."""
+
+    def __init__(self, pid):
+        self.tid = pid
+
+    def ptrace(self, what, data=None):
+        if LIBC.ptrace(what, self.tid, None, ctypes.cast(data, ctypes.c_void_p) if data else None) < 0:
+            raise OSError(ctypes.get_errno(), f"ptrace({what})")
+
+    def wait(self):
+        _, st = os.waitpid(self.tid, 0x40000000)  # __WALL
+        expect(os.WIFSTOPPED(st), f"the worker ended: {st}")
+
+    def __enter__(self):
+        self.ptrace(ATTACH)
+        self.wait()
+        self.before = (ctypes.c_ulonglong * WORDS)()
+        self.ptrace(GETREGS, self.before)
+        self.memory = os.open(f"/proc/{self.tid}/mem", os.O_RDWR)
+        self.code = os.pread(self.memory, 2, self.before[RIP])
+        os.pwrite(self.memory, b"\x0f\x05", self.before[RIP])
+        return self
+
+    def __exit__(self, *exc):
+        os.pwrite(self.memory, self.code, self.before[RIP])
+        os.close(self.memory)
+        self.ptrace(SETREGS, self.before)
+        self.ptrace(DETACH)
+
+    def call(self, name, *args):
+        regs = (ctypes.c_ulonglong * WORDS)(*self.before)
+        free = self.before[RSP] - 8192
+        for place, a in zip(ARGUMENTS, args):
+            if isinstance(a, str):
+                os.pwrite(self.memory, a.encode() + b"\0", free)
+                a, free = free, free + len(a) + 16
+            regs[place] = a & (1 << 64) - 1
+        regs[RAX], regs[ORIG_RAX] = CALLS[name], (1 << 64) - 1
+        self.ptrace(SETREGS, regs)
+        self.ptrace(STEP)
+        self.wait()
+        self.ptrace(GETREGS, regs)
+        return struct.unpack("q", struct.pack("Q", regs[RAX]))[0]
+
+
+def need_ptrace():
+    mopstest.need_root()
+    if platform.machine() != "x86_64":
+        raise Skip("the registers are known for x86_64 only")
+
+
+def every_thread_has_no_more_than_it_needs(env):
+    mopstest.need_root()
+    bundle(env)
+    for path, admin in (("cached", False), ("passthrough", True)):
+        with env.mount("demo:1.0", "-o", f"io={path}") as at:
+            (at / "a.txt").read_text()
+            s = status(env, at)
+            expect(s["data_path"]["mode"] == path, s)
+            expect(s["sandbox"] == {"on": True}, s["sandbox"])
+            confined(s["pid"], admin)
+            limits = pathlib.Path(f"/proc/{s['pid']}/limits").read_text().splitlines()
+            expect(any(line.split()[4:6] == ["0", "0"] for line in limits if line.startswith("Max core")), limits)
+            files = next(line.split() for line in limits if line.startswith("Max open files"))
+            expect(files[3] == files[4], files)
+
+
+def what_is_forbidden_is_refused(env):
+    need_ptrace()
+    bundle(env)
+    outside = env.dir("outside")
+    (outside / "secret").write_text("secret")
+    readable = [env.dir("home/.docker") / "config.json", env.dir("config/containers/certs.d/there") / "ca.crt",
+                env.dir("authorities") / "ca.pem", env.dir("home/.aws") / "config", env.dir("keys") / "google.json"]
+    for path in readable:
+        path.write_text("{}")
+    readable += ["/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt", "/proc/self/mountinfo"]
+    env.vars |= {"MOPS_CA_FILE": str(readable[2]), "GOOGLE_APPLICATION_CREDENTIALS": str(readable[4])}
+    with env.mount("demo:1.0", "-o", "io=cached") as at:
+        pid = status(env, at)["pid"]
+        write = os.O_WRONLY | os.O_CREAT
+        with Taken(pid) as t:
+            for path in readable:
+                fd = t.call("openat", -100, str(path), os.O_RDONLY, 0)
+                expect(fd >= 0, f"{path}: {fd}")
+                expect(t.call("close", fd) == 0)
+            # The means are sound: what is allowed is done.
+            expect(t.call("getpid") == pid)
+            expect(t.call("kill", os.getpid(), 0) == 0, "whether somebody lives")
+            fd = t.call("openat", -100, str(env.cache() / "tmp" / "tried"), write, 0o600)
+            expect(fd >= 0, f"the cache: {fd}")
+            expect(t.call("close", fd) == 0)
+            expect(t.call("unlinkat", -100, str(env.cache() / "tmp" / "tried"), 0) == 0)
+            for path, flags in ((outside / "new", write), (outside / "secret", os.O_RDONLY),
+                                (outside / "secret", os.O_WRONLY), ("/etc/mopsfs-tried", write),
+                                ("/root", os.O_RDONLY | os.O_DIRECTORY)):
+                r = t.call("openat", -100, str(path), flags, 0o600)
+                expect(r == -errno.EACCES, f"{path}: {r}")
+            expect(t.call("unlinkat", -100, str(outside / "secret"), 0) == -errno.EACCES)
+            for name, args in (("execve", ("/bin/true", 0, 0)), ("mount", ("none", str(outside), "tmpfs", 0, 0)),
+                               ("umount2", (str(at), 0)), ("ptrace", (16, 1, 0, 0)), ("kill", (os.getpid(), signal.SIGURG)),
+                               ("bpf", (0, 0, 0)), ("io_uring_setup", (1, 0)), ("capset", (0, 0)), ("fork", ()),
+                               ("setns", (0, 0)), ("socket", (17, 3, 0))):
+                r = t.call(name, *args)
+                expect(r == -errno.ENOSYS, f"{name}: {r}")
+        expect((at / "a.txt").read_text() == "a\n", "it does not go on")
+        expect(status(env, at)["pid"] == pid, "it was replaced")
+    expect(sorted(os.listdir(outside)) == ["secret"])
+
+
+def off_is_off(env):
+    mopstest.need_root()
+    bundle(env)
+    for args in (("--no-sandbox",), ("-o", "sandbox=off")):
+        with env.mount("demo:1.0", *args) as at:
+            s = status(env, at)
+            expect(s["sandbox"] == {"on": False}, s)
+            expect(b"sandbox: off" in env.mopsfs("status", at).stdout)
+            expect(all(t["NoNewPrivs"] == "0" and t["Seccomp"] == "0" for t in rights(s["pid"])))
+    env.mopsfs("mount", "demo:1.0", env.fresh("mnt"), "-o", "sandbox=perhaps", code=2)
+
+
+def successors_are_confined(env):
+    mopstest.need_root()
+    top = bundle(env)
+    env.new_cache()
+    with env.mount("demo:1.0") as at:
+        first = status(env, at)
+        os.kill(first["pid"], signal.SIGKILL)
+        wait_for("a successor", lambda: status(env, at)["pid"] != first["pid"])
+        second = status(env, at)
+        confined(second["pid"], second["data_path"]["mode"] == "passthrough")
+        env.mopsfs("upgrade", at)
+        third = status(env, at)
+        expect(third["pid"] != second["pid"])
+        confined(third["pid"], third["data_path"]["mode"] == "passthrough")
+        same(top, at)
+
+
+def the_end_without_a_supervisor(env):
+    """The worker may not unmount; its outside does."""
+    mopstest.need_root()
+    bundle(env)
+    at = env.fresh("mnt")
+    env.mounts.append(at)
+    env.mopsfs("mount", "demo:1.0", at)
+    os.kill(status(env, at)["supervisor_pid"], signal.SIGKILL)
+    wait_for("the end of the mount", lambda: not is_mounted(at))
+
+
+@contextlib.contextmanager
+def cold(env, ref, *args):
+    """A mount whose cache has nothing but what mounting needs."""
+    env.new_cache()
+    with env.mount(ref, *args) as at:
+        s = status(env, at)
+        confined(s["pid"], s["data_path"]["mode"] == "passthrough")
+        yield at
+
+
+def logins_from_a_helper(env):
+    """Asked while the mount serves: the password is another one by then."""
+    mopstest.need_root()
+    registry = DockerRegistry(env, USER, WORD)
+    bin_dir, asked = env.dir("bin"), env.dir("asked")
+    helper = bin_dir / "docker-credential-test"
+    helper.write_text(f"#!/bin/sh\nread server\ncat /proc/self/status > {asked}/$$\n"
+                      f"echo '{{\"Username\":\"{USER}\",\"Secret\":\"'$(cat {bin_dir}/word)'\"}}'\n")
+    (bin_dir / "word").write_text(WORD)
+    helper.chmod(0o755)
+    (env.dir("home/.docker") / "config.json").write_text('{"credsStore":"test"}')
+    env.vars["PATH"] = f"{bin_dir}:{env.vars['PATH']}"
+    ref = f"{registry.host}/team/model:v1"
+    top = bundle(env, ref)
+    with cold(env, ref) as at:
+        registry.stop()
+        registry.make_users(USER, "another")
+        (bin_dir / "word").write_text("another")
+        expect(registry.start(), "the registry did not come again")
+        for p in asked.iterdir():
+            p.unlink()
+        same(top, at)
+    by_mount = [p.read_text() for p in asked.iterdir()]
+    expect(by_mount, "the helper was not asked")
+    expect(all("NoNewPrivs:\t0" in t and "Seccomp:\t0" in t for t in by_mount), by_mount[:1])
+
+
+def authorities_in_a_folder(env):
+    mopstest.need_root()
+    registry = DockerRegistry(env, tls=True, clients=True)
+    env.vars["MOPS_PLAIN_HTTP"] = "false"
+    at = env.dir(f"config/containers/certs.d/{registry.host}")
+    for name, to in (("ca.pem", "ca.crt"), ("client.pem", "client.cert"), ("client.key", "client.key")):
+        shutil.copy(registry.dir / name, at / to)
+    ref = f"{registry.host}/team/model:v1"
+    top = bundle(env, ref)
+    with cold(env, ref) as at:
+        # The next worker knows nothing of the connection, and begins anew.
+        os.kill(status(env, at)["pid"], signal.SIGKILL)
+        same(top, at)
+
+
+def trimming_goes_on(env):
+    mopstest.need_root()
+    registry = DockerRegistry(env)
+    ref = f"{registry.host}/team/model:v1"
+    top = bundle(env, ref)
+    env.vars["MOPS_CACHE_MAX_SIZE"] = "1MiB"
+    with cold(env, ref, "-o", "io=cached") as at:
+        same(top, at)
+        blobs = env.cache() / "blobs"
+
+        def size():
+            return sum(p.stat().st_size for p in blobs.rglob("*") if p.is_file())
+        wait_for("room", lambda: size() < 2 << 20, 30)
+        same(top, at)
+
+
+if __name__ == "__main__":
+    mopstest.run([
+        every_thread_has_no_more_than_it_needs,
+        what_is_forbidden_is_refused,
+        off_is_off,
+        successors_are_confined,
+        the_end_without_a_supervisor,
+        logins_from_a_helper,
+        authorities_in_a_folder,
+        trimming_goes_on,
+    ])
