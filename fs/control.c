@@ -16,12 +16,14 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/time.h"
 #include "fs/link.h"
 #include "fs/report.h"
 
-#define REQUEST_MAX 1024
-#define ANSWER_MAX  (1u << 20)
-#define CLIENT_MS   1000
+#define REQUEST_MAX  1024
+#define ANSWER_MAX   (1u << 20)
+#define CLIENT_MS    1000
+#define NO_CLIENT_MS 100
 /* A client whose worker dies asks the next one. */
 #define MAX_ASKS 10
 
@@ -199,6 +201,8 @@ static void *serve(void *arg)
 			return NULL;
 		if (p[0].revents)
 			fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC);
+		if (p[0].revents && fd < 0) /* no descriptor: not in a loop */
+			time_sleep_ms(NO_CLIENT_MS);
 		if (fd >= 0)
 			serve_client(c, fd);
 	}

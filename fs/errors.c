@@ -24,6 +24,7 @@ static const struct fs_site_info sites[SITE_END] = {
 	[SITE_SYNTHETIC] = {"synthetic", EIO, "a document cannot be made"},
 	[SITE_STOPPING] = {"stopping", EIO, "the mount is being taken down"},
 	[SITE_MEMORY] = {"memory", ENOMEM, "no memory for the answer"},
+	[SITE_FILES] = {"files", EMFILE, "no descriptor is left"},
 };
 
 const struct fs_site_info *fs_site_info(enum fs_site s)
@@ -51,6 +52,9 @@ enum fs_site fs_site_of(int code, bool local)
 		return SITE_TIMEOUT;
 	case ENOMEM:
 		return SITE_MEMORY;
+	case EMFILE:
+	case ENFILE:
+		return SITE_FILES;
 	default:
 		return local ? SITE_LOCAL : SITE_FETCH;
 	}

@@ -29,6 +29,7 @@ enum fs_site {
 	SITE_SYNTHETIC, /* a document below .mops/ could not be made */
 	SITE_STOPPING,  /* the mount is being taken down */
 	SITE_MEMORY,    /* no memory for an answer */
+	SITE_FILES,     /* no descriptor left, ours or the machine's */
 	SITE_END
 };
 

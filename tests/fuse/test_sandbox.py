@@ -11,10 +11,12 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import shutil
 import signal
 import struct
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
@@ -277,6 +279,28 @@ def authorities_in_a_folder(env):
         same(top, at)
 
 
+def without_a_descriptor_reads_fail_at_once(env):
+    mopstest.need_root()
+    top = bundle(env)
+    env.mops("pull", "demo:1.0")
+    with env.mount("demo:1.0", "-o", "io=cached") as at:
+        pid = status(env, at)["pid"]
+        had = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, had[1]))
+        begin = time.monotonic()
+        try:
+            (at / "big.bin").read_bytes()
+            raise Failed("it was read")
+        except OSError as e:
+            expect(e.errno == errno.EMFILE, e)
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, had)
+        expect(time.monotonic() - begin < 2, "late")
+        (site,) = status(env, at)["errors"]
+        expect(site["name"] == "files" and site["count"] >= 1, site)
+        same(top, at)
+
+
 def trimming_goes_on(env):
     mopstest.need_root()
     registry = DockerRegistry(env)
@@ -302,5 +326,6 @@ if __name__ == "__main__":
         the_end_without_a_supervisor,
         logins_from_a_helper,
         authorities_in_a_folder,
+        without_a_descriptor_reads_fail_at_once,
         trimming_goes_on,
     ])

@@ -50,7 +50,8 @@ Test(fs_errors, gives_each_site_its_number_and_errno)
 	for (int s = 1; s < SITE_END; s++) {
 		cr_expect(ne(ptr, (void *)fs_site_info(s)->name, NULL));
 		cr_expect(fs_site_info(s)->code == EIO || s == SITE_DENIED ||
-			  s == SITE_DRIFT || s == SITE_MEMORY);
+			  s == SITE_DRIFT || s == SITE_MEMORY ||
+			  s == SITE_FILES);
 	}
 	cr_expect(eq(int, SITE_FETCH, 5), "documented numbers stay");
 	cr_expect(eq(int, fs_errors_report(&e, SITE_DENIED, 2, "x", NULL),
@@ -66,6 +67,7 @@ Test(fs_errors, tells_remote_refusals_from_local_ones)
 	cr_expect(eq(int, fs_site_of(EBADMSG, false), SITE_VERIFY));
 	cr_expect(eq(int, fs_site_of(ETIMEDOUT, false), SITE_TIMEOUT));
 	cr_expect(eq(int, fs_site_of(ESTALE, false), SITE_DRIFT));
+	cr_expect(eq(int, fs_site_of(EMFILE, true), SITE_FILES));
 	cr_expect(eq(int, fs_site_of(ECONNREFUSED, false), SITE_FETCH));
 }
 

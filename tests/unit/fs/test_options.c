@@ -43,10 +43,11 @@ Test(options, takes_our_own_words)
 	cr_assert(eq(int,
 		     parse("io=cached,allow_other,noexec,readahead_kb=128,"
 			   "watchdog=5,"
-			   "stacked_cache"),
+			   "stacked_cache,sandbox=off"),
 		     0));
 	cr_expect(eq(int, o.io, IO_CACHED));
 	cr_expect(o.allow_other && o.noexec && o.stacked_cache);
+	cr_expect(o.no_sandbox);
 	cr_expect(eq(uint, o.readahead_kb, 128));
 	cr_expect(eq(uint, o.watchdog_s, 5));
 }
@@ -92,16 +93,10 @@ Test(options, refuses_what_would_break_a_promise)
 Test(options, refuses_what_it_does_not_know)
 {
 	static const char *const bad[] = {
-		"frobnicate",
-		"io=fast",
-		"io",
-		"readahead_kb=-1",
-		"watchdog=soon",
-		"readahead_kb=1x",
-		"readahead_kb=999999999",
-		"allow_other=1",
-		"offline=1",
-		"role",
+		"frobnicate",      "io=fast",         "io",
+		"readahead_kb=-1", "sandbox",         "sandbox=perhaps",
+		"watchdog=soon",   "readahead_kb=1x", "readahead_kb=999999999",
+		"allow_other=1",   "offline=1",       "role",
 		"file_roots=/",
 	};
 
