@@ -15,12 +15,13 @@ import resource
 import shutil
 import signal
 import struct
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import DockerRegistry, Failed, Skip, is_mounted, wait_for  # noqa: E402
+from mopstest import MOPSFS, DockerRegistry, Failed, Skip, is_mounted, wait_for  # noqa: E402
 
 USER, WORD = "reader", "open-sesame"
 SYS_ADMIN = 1 << 21
@@ -199,6 +200,26 @@ def off_is_off(env):
     env.mopsfs("mount", "demo:1.0", env.fresh("mnt"), "-o", "sandbox=perhaps", code=2)
 
 
+def what_the_kernel_lacks_is_said(env):
+    need_ptrace()
+    strace = mopstest.need_program("strace")
+    top = bundle(env)
+    for call, part in (("landlock_create_ruleset", "Landlock"), ("seccomp", "seccomp")):
+        at, log = env.fresh("mnt"), env.base / f"{part}.log"
+        env.mounts.append(at)
+        p = env.start(strace, "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
+                      f"inject={call}:error=ENOSYS", MOPSFS, "mount", "demo:1.0", at, "--log", log,
+                      stderr=subprocess.DEVNULL)
+        wait_for("the message", lambda log=log: log.exists() and log.read_text())
+        s = status(env, at)["sandbox"]
+        expect(s["on"] and s["lacks"].startswith(f"{part} ("), s)
+        expect(f"sandbox: on, without {part} (".encode() in env.mopsfs("status", at).stdout)
+        expect(log.read_text().count("the sandbox is without") == 1, log.read_text())
+        same(top, at)
+        env.umount(at)
+        p.wait(30)
+
+
 def successors_are_confined(env):
     mopstest.need_root()
     top = bundle(env)
@@ -322,6 +343,7 @@ if __name__ == "__main__":
         every_thread_has_no_more_than_it_needs,
         what_is_forbidden_is_refused,
         off_is_off,
+        what_the_kernel_lacks_is_said,
         successors_are_confined,
         the_end_without_a_supervisor,
         logins_from_a_helper,
