@@ -49,36 +49,39 @@ static int read_info(int dirfd, const struct descriptor *d,
 	return manifest_info_parse(buf, len, d->media_type, ret, NULL);
 }
 
-static char *media_type_among(const struct manifest_info *info,
-			      const struct digest *d)
+static const struct descriptor *among(const struct manifest_info *info,
+				      const struct digest *d)
 {
 	size_t i;
 
 	for (i = 0; info->is_index && i < info->n_needs; i++)
 		if (digest_equal(&info->needs[i].digest, d))
-			return xstrdup(info->needs[i].media_type);
+			return &info->needs[i];
 	return NULL;
 }
 
 /* A manifest is what index.json lists, or what an index listed there does. Any
- * other blob is none, whatever it contains. On the heap; NULL: none. */
-static char *media_type_of(int dirfd, const struct layout_index *idx,
-			   const struct digest *d)
+ * other blob is none, whatever it contains. False: none. */
+static bool find_listed(int dirfd, const struct layout_index *idx,
+			const struct digest *d, struct descriptor *ret)
 {
 	const struct layout_entry *e = layout_index_by_digest(idx, d);
-	char *found = NULL;
+	const struct descriptor *found = e ? &e->desc : NULL;
 	size_t i;
 
-	if (e)
-		return xstrdup(e->desc.media_type);
+	if (found)
+		descriptor_copy(ret, found);
 	for (i = 0; i < idx->n && !found; i++) {
 		cleanup_manifest_info struct manifest_info info = {0};
 
 		e = &idx->entries[i];
-		if (e->usable &&
-		    strcmp(e->desc.media_type, MEDIA_TYPE_INDEX) == 0 &&
-		    read_info(dirfd, &e->desc, &info) == 0)
-			found = media_type_among(&info, d);
+		if (!e->usable ||
+		    strcmp(e->desc.media_type, MEDIA_TYPE_INDEX) != 0 ||
+		    read_info(dirfd, &e->desc, &info) < 0)
+			continue;
+		found = among(&info, d);
+		if (found)
+			descriptor_copy(ret, found);
 	}
 	return found;
 }
@@ -88,7 +91,7 @@ int layout_get_manifest(struct registry *r, const char *repo,
 			const struct op *op, struct error **errp)
 {
 	cleanup_layout_index struct layout_index idx = LAYOUT_INDEX_INIT;
-	cleanup_free char *media_type = NULL;
+	cleanup_descriptor struct descriptor desc = {0};
 	cleanup_free char *buf = NULL;
 	cleanup_fd int dirfd = -1;
 	size_t len = 0;
@@ -97,8 +100,7 @@ int layout_get_manifest(struct registry *r, const char *repo,
 	rc = layout_look(r, repo, NULL, &dirfd, &idx, errp);
 	if (rc < 0)
 		return rc;
-	media_type = media_type_of(dirfd, &idx, d);
-	if (!media_type)
+	if (!find_listed(dirfd, &idx, d, &desc))
 		return error_set_kind(errp, ERROR_NOT_FOUND, ENOENT,
 				      "folder '%s': there is no manifest '%s'",
 				      layout_of(r)->folder,
@@ -107,8 +109,14 @@ int layout_get_manifest(struct registry *r, const char *repo,
 	if (rc < 0)
 		return error_prefix(errp, rc, "folder '%s'",
 				    layout_of(r)->folder);
+	if (len != desc.size)
+		return error_set(errp, EBADMSG,
+				 "folder '%s': manifest '%s' has %zu bytes, "
+				 "not %llu",
+				 layout_of(r)->folder, digest_to_str(d).str,
+				 len, (unsigned long long)desc.size);
 	op_count_in(op, len);
-	ret->media_type = steal_ptr(&media_type);
+	ret->media_type = steal_ptr(&desc.media_type);
 	ret->buf = steal_ptr(&buf);
 	ret->len = len;
 	return 0;
