@@ -9,7 +9,7 @@
 #include "base/io.h"
 #include "base/random.h"
 
-#define WINDOW_LOG_MAX 27 /* 128 MiB: what a foreign frame may make us hold */
+#define WINDOW_LOG_MAX 25 /* 32 MiB: what a foreign frame may make us hold */
 
 struct archive_out {
 	char *file, *temp;
