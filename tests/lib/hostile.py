@@ -326,3 +326,10 @@ def check_dest(dest, files, whole):
                 raise Failed(f"{path} is a special file")
     if whole and files is not None and seen != set(files):
         raise Failed(f"{sorted(set(files) ^ seen)[:5]} is missing or too much")
+
+
+def same_names(dest, names):
+    """Nothing but these is below @dest."""
+    got = {str(p.relative_to(dest)) for p in pathlib.Path(dest).rglob("*")}
+    if got != names:
+        raise Failed(f"{sorted(got ^ names)[:5]} is missing or too much")
