@@ -20,6 +20,7 @@ enum lock_rank {
 	LOCK_SOURCE,   /* engine: one source's chunk states */
 	LOCK_CACHE,    /* cache: tables of the cache */
 	LOCK_PARTIAL,  /* cache: one partial blob */
+	LOCK_DISTRUST, /* cache: damaged blobs of alternate caches */
 	LOCK_REGISTRY, /* storage: one registry's state */
 	LOCK_STORE,    /* storage: what an object store learned */
 	LOCK_KEEPER,   /* storage: one secret and its renewal */

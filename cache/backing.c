@@ -52,6 +52,7 @@ static int open_sealed(struct content *ct, struct backing *b)
 		return fd;
 	b->fd = fd;
 	b->sealed = true;
+	b->foreign = !blob_is_ours(ct->c, &ct->digest, fd);
 	statindex_touch(ct->c, &ct->digest);
 	/* Perhaps a sealer was killed before it removed the partial's name. */
 	if (st.st_nlink > 1)

@@ -9,8 +9,17 @@
 #include "base/io.h"
 #include "base/time.h"
 
-int blob_open_raw(struct cache *c, const struct digest *d, uint64_t size,
-		  struct stat *ret_st)
+bool names_file(int dirfd, const char *name, int fd)
+{
+	struct stat a, b;
+
+	return fstat(fd, &a) == 0 &&
+	       fstatat(dirfd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
+static int own_open(struct cache *c, const struct digest *d, uint64_t size,
+		    struct stat *ret_st)
 {
 	struct shard_name name = shard_name(d);
 	cleanup_fd int fd =
@@ -32,6 +41,29 @@ int blob_open_raw(struct cache *c, const struct digest *d, uint64_t size,
 	return steal_fd(&fd);
 }
 
+int blob_open_raw(struct cache *c, const struct digest *d, uint64_t size,
+		  struct stat *ret_st)
+{
+	int fd = own_open(c, d, size, ret_st);
+
+	return fd == -ENOENT ? alternates_open(c, d, size, ret_st) : fd;
+}
+
+bool blob_is_ours(const struct cache *c, const struct digest *d, int fd)
+{
+	return !c->n_alternates ||
+	       names_file(c->room[ROOM_BLOBS], shard_name(d).str, fd);
+}
+
+void blob_condemn(struct cache *c, const struct digest *d, int fd)
+{
+	statindex_forget(c, d);
+	if (blob_is_ours(c, d, fd))
+		quarantine(c, ROOM_BLOBS, shard_name(d).str, fd);
+	else
+		alternates_distrust(c, d);
+}
+
 int blob_open_named(struct cache *c, const struct digest *d, uint64_t size,
 		    struct stat *ret_st)
 {
@@ -48,7 +80,6 @@ int blob_open_named(struct cache *c, const struct digest *d, uint64_t size,
 
 int blob_rehash(struct cache *c, const struct digest *d, int fd, uint64_t size)
 {
-	struct shard_name name = shard_name(d);
 	int64_t at_ns = time_wall_ns();
 	struct stat before, after;
 	struct digest got;
@@ -60,8 +91,7 @@ int blob_rehash(struct cache *c, const struct digest *d, int fd, uint64_t size)
 	if (r < 0 && r != -EIO)
 		return r;
 	if (r < 0 || !digest_equal(&got, d)) {
-		statindex_forget(c, d);
-		quarantine(c, ROOM_BLOBS, name.str, fd);
+		blob_condemn(c, d, fd);
 		return -ENOENT;
 	}
 	if (fstat(fd, &after) == 0 && stat_same(&before, &after))
@@ -99,17 +129,13 @@ bool blob_has_name(struct cache *c, const struct digest *d, uint64_t size)
 
 bool cache_blob_exists(struct cache *c, const struct digest *d, uint64_t size)
 {
-	return blob_has_name(c, d, size) || batch_has(c, d);
-}
+	struct stat st;
+	cleanup_fd int fd = -1;
 
-/* Is @fd the file of that name? */
-static bool names_file(int dirfd, const char *name, int fd)
-{
-	struct stat a, b;
-
-	return fstat(fd, &a) == 0 &&
-	       fstatat(dirfd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+	if (blob_has_name(c, d, size) || batch_has(c, d))
+		return true;
+	fd = alternates_open(c, d, size, &st);
+	return fd >= 0;
 }
 
 /* Nobody reaches it by another name, and nobody has touched it. */

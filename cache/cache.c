@@ -126,7 +126,8 @@ static int check_version(struct cache *c, struct error **errp)
 static int open_room(struct cache *c, enum cache_room room, struct error **errp)
 {
 	cleanup_free char *path = xasprintf("%s/%s", c->path, room_paths[room]);
-	int r = io_mkdirs_beneath(c->dirfd, room_paths[room], 0700);
+	mode_t mode = room == ROOM_BLOBS ? c->blobs_mode : 0700;
+	int r = io_mkdirs_beneath(c->dirfd, room_paths[room], mode);
 
 	if (r >= 0)
 		r = io_open_beneath(c->dirfd, room_paths[room],
@@ -134,6 +135,10 @@ static int open_room(struct cache *c, enum cache_room room, struct error **errp)
 	if (r < 0)
 		return error_set_errno(errp, -r, "cannot open '%s'", path);
 	c->room[room] = r;
+	/* Whatever the umask is. */
+	if (mode != 0700 &&
+	    (fchmodat(c->dirfd, "blobs", mode, 0) < 0 || fchmod(r, mode) < 0))
+		return error_set_errno(errp, errno, "cannot open '%s'", path);
 	return check_trust(r, path, errp);
 }
 
@@ -171,6 +176,10 @@ static int open_folder(struct cache *c, const char *dir, struct error **errp)
 		return error_set_errno(errp, errno,
 				       "cannot open cache folder '%s'", dir);
 	c->dev = st.st_dev;
+	/* One that others may read is somebody's alternate. */
+	c->blobs_mode = 0700 | (st.st_mode & (S_ISGID | 0055));
+	if (c->blobs_mode == (0700 | S_ISGID))
+		c->blobs_mode = 0700;
 	return check_trust(c->dirfd, c->path, errp);
 }
 
@@ -210,6 +219,7 @@ int cache_open(const char *dir, struct cache **ret, struct error **errp)
 	for (int i = 0; i < ROOM_COUNT; i++)
 		c->room[i] = -1;
 	mutex_init(&c->lock, LOCK_CACHE);
+	mutex_init(&c->distrust_lock, LOCK_DISTRUST);
 	cond_init(&c->claim_released);
 	cond_init(&c->batch_flushed);
 	c->open_contents.max = content_budget();
@@ -247,6 +257,8 @@ void cache_close(struct cache *c)
 	closep(&c->chunk_fd);
 	closep(&c->gate_fd);
 	closep(&c->dirfd);
+	alternates_release(c);
+	mutex_destroy(&c->distrust_lock);
 	map_release(&c->claims);
 	map_release(&c->contents);
 	map_release(&c->no_reflink);

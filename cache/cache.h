@@ -62,6 +62,13 @@ static inline bool cache_is_unwritable(int r)
  * space is free only then. */
 void cache_let_go(struct cache *c);
 
+/*
+ * Also read the blobs and documents of another cache, which is never written
+ * to. Nothing there is believed that was not hashed by this user. Before
+ * anything is looked for. -ENOENT: there is none.
+ */
+int cache_add_alternate(struct cache *c, const char *dir, struct error **errp);
+
 const char *cache_path(const struct cache *c);
 int cache_dirfd(const struct cache *c);
 

@@ -21,6 +21,7 @@
 struct backing {
 	atomic_uint refs;
 	bool sealed;
+	bool foreign; /* of an alternate cache; whole, but believed by chunk */
 	int fd;
 	int map_fd;          /* a partial's of several chunks, else -1 */
 	struct draft *draft; /* owns @fd then: written by us, hashed before */

@@ -70,6 +70,8 @@ int cache_doc_get(struct cache *c, const struct digest *d, size_t max,
 	int r = doc_load(c, d, max, ret, ret_len);
 
 	if (r == -ENOENT)
+		r = alternates_read(c, d, max, ret, ret_len);
+	if (r == -ENOENT)
 		return error_set(errp, ENOENT,
 				 "document '%s' is not in the cache",
 				 digest_to_hex(d).str);

@@ -21,17 +21,24 @@ static int watch_chunk(void *ctx, uint32_t i, const void *buf, uint32_t n)
 
 static int judge(struct content *ct, struct backing *b, uint32_t i)
 {
-	struct shard_name name = shard_name(&ct->digest);
 	struct watch w = {.i = i};
 	struct digest whole;
-	int r = hash_file(b->fd, ct->size, watch_chunk, &w, &whole);
+	int r;
+
+	/* Not worth a hash, which its owner could make come out right. */
+	if (b->foreign) {
+		blob_condemn(ct->c, &ct->digest, b->fd);
+		backing_forget(ct, b);
+		return 0;
+	}
+	r = hash_file(b->fd, ct->size, watch_chunk, &w, &whole);
 
 	if (r < 0 && r != -EIO)
 		return r;
 	if (r < 0 || !digest_equal(&whole, &ct->digest)) {
-		log_debug("cache: blob '%s' is damaged", name.str + 3);
-		statindex_forget(ct->c, &ct->digest);
-		quarantine(ct->c, ROOM_BLOBS, name.str, b->fd);
+		log_debug("cache: blob '%s' is damaged",
+			  digest_to_hex(&ct->digest).str);
+		blob_condemn(ct->c, &ct->digest, b->fd);
 		backing_forget(ct, b);
 		return 0; /* look again: healed by someone else, or absent */
 	}

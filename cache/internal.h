@@ -45,14 +45,24 @@ struct content_list {
 	unsigned max;
 };
 
+#define ALTERNATES_MAX 64
+
+/* Another cache that is read below this one. */
+struct alternate {
+	char *path;
+	int blobs; /* blobs/sha256, by whoever */
+	dev_t dev;
+};
+
 struct cache {
 	char *path; /* absolute */
 	int dirfd;
 	int room[ROOM_COUNT];
 	dev_t dev;
-	int claim_fd; /* locks/claim: one byte per digest */
-	int chunk_fd; /* locks/chunk: a range per partial */
-	int gate_fd;  /* locks/gate: writers of a partial, and its sealing */
+	mode_t blobs_mode; /* of blobs/ and below: as open as the cache is */
+	int claim_fd;      /* locks/claim: one byte per digest */
+	int chunk_fd;      /* locks/chunk: a range per partial */
+	int gate_fd; /* locks/gate: writers of a partial, and its sealing */
 	/* False where locks may be granted to everyone (network file systems):
 	 * then nothing is hardlinked or passed through, and partials are
 	 * private to this process. */
@@ -60,6 +70,11 @@ struct cache {
 	/* So long, and what hashing takes, is another process's gate heeded. */
 	int64_t gate_patience_ms;
 	char private_tag[24]; /* "" or ".<random>", part of partials' names */
+
+	struct alternate alternates[ALTERNATES_MAX];
+	unsigned n_alternates;
+	struct mutex distrust_lock;
+	struct map distrusted; /* blobs of theirs that were damaged */
 
 	struct mutex lock; /* of everything below */
 	struct map claims; /* digest → struct claim */
@@ -104,8 +119,8 @@ int hash_file(int fd, uint64_t size, hash_each_fn *each, void *ctx,
  * blob.c: sealed blobs.
  */
 
-/* By name, type and size alone. Something else under the name is quarantined:
- * -ENOENT. */
+/* By name, type and size alone, here or in an alternate cache. Something else
+ * under the name is quarantined: -ENOENT. */
 int blob_open_raw(struct cache *c, const struct digest *d, uint64_t size,
 		  struct stat *ret_st);
 /* The name alone. */
@@ -138,6 +153,32 @@ int blob_sync_name(struct cache *c, const struct digest *d, bool new_shard);
 void blob_record(struct cache *c, int fd, const struct digest *d);
 /* Another name for the file that @fd is. -EEXIST: never replaces. */
 int link_fd(int fd, int dirfd, const char *name);
+
+/* Its bytes are not those of @d: out of the way, wherever it is. */
+void blob_condemn(struct cache *c, const struct digest *d, int fd);
+/* Is it this cache's own? */
+bool blob_is_ours(const struct cache *c, const struct digest *d, int fd);
+/* Is @fd the file of that name? */
+bool names_file(int dirfd, const char *name, int fd);
+
+/*
+ * alternate.c: -ENOENT when no alternate cache has it.
+ */
+int alternates_open(struct cache *c, const struct digest *d, uint64_t size,
+		    struct stat *ret_st);
+int alternates_read(struct cache *c, const struct digest *d, size_t max,
+		    char **ret, size_t *ret_len);
+/* Another cache below @dirfd. -ENOBUFS: there are too many. */
+int alternate_add(struct cache *c, int dirfd, const char *path);
+/* May the whole of @fd be believed without hashing it? */
+bool blob_is_vouched_for(struct cache *c, const struct digest *d, int fd);
+/* Hash it, so that it may; a file of another user is copied here. 1: it has a
+ * name of its own now; -ESTALE: it was damaged. */
+int blob_vouch(struct cache *c, const struct digest *d, uint64_t size, int fd);
+void alternates_distrust(struct cache *c, const struct digest *d);
+void alternates_release(struct cache *c);
+/* The absolute path of the blob that @fd is. */
+char *blob_path_of(struct cache *c, const struct digest *d, int fd);
 
 /*
  * draft.c: a file of the cache that is being written, without a name.

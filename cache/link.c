@@ -68,20 +68,21 @@ static void reflink_never_again(struct cache *c, dev_t dev)
 static int check_clone(struct cache *c, const struct link_request *rq, int blob,
 		       int out)
 {
-	struct shard_name name = shard_name(rq->digest);
 	struct digest got;
 	struct stat st;
 	int r;
 
 	if (fstat(blob, &st) == 0 && statindex_matches(c, rq->digest, &st))
 		return 0;
+	/* Another user's may have grown by the time it was cloned. */
+	if (ftruncate(out, (off_t)rq->size) < 0)
+		return -errno;
 	r = hash_file(out, rq->size, NULL, NULL, &got);
 	if (r < 0 && r != -EIO)
 		return r;
 	if (r == 0 && digest_equal(&got, rq->digest))
 		return 0;
-	statindex_forget(c, rq->digest);
-	quarantine(c, ROOM_BLOBS, name.str, blob);
+	blob_condemn(c, rq->digest, blob);
 	return -ENOENT;
 }
 
@@ -120,7 +121,8 @@ static bool hardlink_allowed(const struct cache *c,
 
 	return !rq->writable && !rq->executable && rq->size > 0 &&
 	       c->locks_trusted && fstat(blob, &st) == 0 &&
-	       st.st_uid == geteuid() && !(st.st_mode & 0333);
+	       st.st_uid == geteuid() && !(st.st_mode & 0333) &&
+	       blob_is_ours(c, rq->digest, blob);
 }
 
 /* Another linker holds this lock for an instant, a mount for as long as it
@@ -217,7 +219,6 @@ static int copy_chunk(void *ctx, uint32_t i, const void *buf, uint32_t n)
 static int copy_bytes(struct cache *c, const struct link_request *rq, int blob,
 		      int out)
 {
-	struct shard_name name = shard_name(rq->digest);
 	struct copy cp = {.out = out};
 	int64_t at_ns = time_wall_ns();
 	struct stat before, after;
@@ -235,8 +236,7 @@ static int copy_bytes(struct cache *c, const struct link_request *rq, int blob,
 	if (r < 0 && r != -EIO)
 		return r;
 	if (r < 0 || !digest_equal(&got, rq->digest)) {
-		statindex_forget(c, rq->digest);
-		quarantine(c, ROOM_BLOBS, name.str, blob);
+		blob_condemn(c, rq->digest, blob);
 		return -ENOENT;
 	}
 	/* It was hashed on the way: worth remembering. */
@@ -261,14 +261,15 @@ static int copy_out(struct cache *c, const struct link_request *rq, int blob,
 static int symlink_out(struct cache *c, const struct link_request *rq, int blob,
 		       const struct target *t)
 {
-	struct shard_name name = shard_name(rq->digest);
-	cleanup_free char *to =
-		xasprintf("%s/blobs/sha256/%s", c->path, name.str);
+	cleanup_free char *to = blob_path_of(c, rq->digest, blob);
 	struct stat st;
 	int r = 0;
 
 	if (fstat(blob, &st) < 0)
 		return -errno;
+	/* Another user's could change below the symlink. */
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return -EOPNOTSUPP;
 	if (!statindex_matches(c, rq->digest, &st))
 		r = blob_rehash(c, rq->digest, blob, rq->size);
 	if (r == 0 && symlinkat(to, t->dirfd, t->name) < 0)

@@ -25,9 +25,14 @@ int shard_make(struct cache *c, enum cache_room room, const char *name)
 {
 	char dir[3] = {name[0], name[1], '\0'};
 
-	if (mkdirat(c->room[room], dir, 0700) == 0)
-		return 1;
-	return errno == EEXIST ? 0 : -errno;
+	mode_t mode = room == ROOM_BLOBS ? c->blobs_mode : 0700;
+
+	if (mkdirat(c->room[room], dir, mode) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	/* Whatever the umask is. */
+	if (mode != 0700 && fchmodat(c->room[room], dir, mode, 0) < 0)
+		return -errno;
+	return 1;
 }
 
 void random_name(char *ret)

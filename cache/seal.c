@@ -173,6 +173,17 @@ static int seal_nothing(struct content *ct, struct error **errp)
 	return cache_doc_put(ct->c, &ct->digest, "", 0, errp);
 }
 
+/* Another cache's: believed from here on, or copied. */
+static int seal_foreign(struct content *ct, struct backing *b,
+			struct error **errp)
+{
+	int r = blob_vouch(ct->c, &ct->digest, ct->size, b->fd);
+
+	if (r != 0)
+		backing_forget(ct, b);
+	return r < 0 && r != -ESTALE ? seal_error(ct, r, errp) : MIN(r, 0);
+}
+
 static int seal_once(struct content *ct, struct error **errp)
 {
 	cleanup_backing struct backing *b = NULL;
@@ -182,6 +193,8 @@ static int seal_once(struct content *ct, struct error **errp)
 		return seal_error(ct, -EAGAIN, errp);
 	if (r < 0)
 		return seal_error(ct, r, errp);
+	if (b->foreign)
+		return seal_foreign(ct, b, errp);
 	if (b->sealed)
 		return 0;
 	if (backing_whole(b))

@@ -442,7 +442,8 @@ static bool is_the_blob(const struct mat *m, const struct tree_node *n,
 	cleanup_fd int fd = -1;
 	struct stat blob = {0};
 
-	if (st->st_nlink < 2)
+	/* Another user could change it. */
+	if (st->st_nlink < 2 || (st->st_uid != 0 && st->st_uid != geteuid()))
 		return false;
 	fd = cache_blob_open(m->cache, n->digest, n->size, NULL);
 	return fd >= 0 && fstat(fd, &blob) == 0 && blob.st_ino == st->st_ino &&

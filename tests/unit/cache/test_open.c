@@ -55,6 +55,28 @@ Test(cache_open, makes_a_tagged_folder_of_version_1)
 	cr_expect(eq(chr, cache_path(c)[0], '/'));
 }
 
+Test(cache_open, keeps_blobs_as_private_as_the_folder)
+{
+	struct digest d = digest_of_str("x");
+	cleanup_free char *blobs = below("blobs/sha256");
+	cleanup_free char *shard = NULL;
+	cleanup_free char *partial = below("partial");
+	cleanup_cache struct cache *c = NULL;
+	struct stat st;
+
+	umask(077);
+	cr_assert(eq(int, chmod(dir, 0755), 0));
+	cr_assert(eq(int, cache_open(dir, &c, NULL), 0));
+	cr_assert(eq(int, cache_doc_put(c, &d, "x", 1, NULL), 0));
+	shard = xasprintf("%s/%.2s", blobs, digest_to_hex(&d).str);
+	cr_assert(eq(int, stat(blobs, &st), 0));
+	cr_expect(eq(u32, st.st_mode & 0777, 0755), "a site's");
+	cr_assert(eq(int, stat(shard, &st), 0));
+	cr_expect(eq(u32, st.st_mode & 0777, 0755));
+	cr_assert(eq(int, stat(partial, &st), 0));
+	cr_expect(eq(u32, st.st_mode & 0777, 0700));
+}
+
 Test(cache_open, leaves_no_tag_in_a_folder_that_had_other_files)
 {
 	cleanup_free char *path = below("notes.txt");

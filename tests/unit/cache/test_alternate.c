@@ -1,0 +1,231 @@
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cache/internal.h"
+#include "fixture.h"
+
+static struct fixture f, site;
+
+#define BIG (CHUNK_SIZE + 5000)
+
+static struct source s;
+
+/* A site's cache that has one blob, below one of our own. */
+static void setup(void)
+{
+	fixture_open(&site);
+	fixture_open(&f);
+	source_init(&s, BIG, 1);
+	cr_assert(eq(int, seal_all(&site, &s), 0));
+	cr_assert(
+		eq(int, cache_add_alternate(f.c, cache_path(site.c), NULL), 0));
+}
+
+static void teardown(void)
+{
+	source_release(&s);
+	fixture_close(&f);
+	fixture_close(&site);
+}
+
+TestSuite(alternate, .init = setup, .fini = teardown);
+
+Test(alternate, blobs_are_read_where_they_are)
+{
+	struct content *ct = content_of(&f, &s);
+	int fd;
+
+	cr_expect(cache_blob_exists(f.c, &s.spec.digest, BIG));
+	cr_expect(not(content_sealed(ct)), "not hashed by us");
+	cr_expect(eq(int, read_back(ct, &s, 1), 0));
+	cr_expect(eq(int, put_chunk(ct, &s, 1), 0), "nothing to add");
+	cr_expect(eq(int, cache_blob_open_passthrough(f.c, &s.spec.digest, BIG),
+		     -EAGAIN),
+		  "not before we hashed it ourselves");
+	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	cr_expect(content_sealed(ct));
+	content_close(ct);
+	fd = cache_blob_open_passthrough(f.c, &s.spec.digest, BIG);
+	cr_expect(ge(int, fd, 0));
+	closep(&fd);
+	cr_expect(eq(u32, count_files(&f, "blobs"), 0), "nothing is copied");
+}
+
+Test(alternate, documents_are_read_too)
+{
+	struct digest d = digest_of_str("{}"), e = digest_of_str("[]");
+	cleanup_free char *text = NULL;
+	cleanup_free char *path = NULL;
+	size_t len;
+
+	cr_assert(eq(int, cache_doc_put(site.c, &d, "{}", 2, NULL), 0));
+	cr_assert(eq(int, cache_doc_get(f.c, &d, 100, &text, &len, NULL), 0));
+	cr_expect(eq(str, text, "{}"));
+	cr_assert(eq(int, cache_doc_put(site.c, &e, "[]", 2, NULL), 0));
+	path = blob_path(&site, &e);
+	flip_byte(path, 0);
+	freep(&text);
+	cr_expect(eq(int, cache_doc_get(f.c, &e, 100, &text, &len, NULL),
+		     -ENOENT));
+	cr_expect(eq(int, access(path, F_OK), 0), "theirs stays");
+}
+
+Test(alternate, blobs_are_linked_out_but_not_hardlinked)
+{
+	struct link_request rq = {
+		.digest = &s.spec.digest, .size = BIG, .mode = 0644};
+	cleanup_free char *to = xasprintf("%s/a", f.dir);
+	cleanup_free char *sym = xasprintf("%s/b", f.dir);
+	enum link_how done;
+
+	rq.how = LINK_HARDLINK;
+	cr_assert(eq(int, cache_link_out(f.c, &rq, AT_FDCWD, to, &done, NULL),
+		     0));
+	cr_expect(eq(int, (int)done, LINK_COPY));
+	cr_expect(eq(long, file_size(to), BIG));
+	rq.how = LINK_SYMLINK;
+	cr_assert(eq(int, cache_link_out(f.c, &rq, AT_FDCWD, sym, &done, NULL),
+		     0));
+	cr_expect(eq(long, file_size(sym), BIG), "it leads there");
+}
+
+Test(alternate, damage_is_found_and_healed_in_our_own)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+	cleanup_free char *ours = blob_path(&f, &s.spec.digest);
+	struct content *ct = content_of(&f, &s);
+
+	flip_byte(theirs, CHUNK_SIZE + 1);
+	cr_expect(eq(int, read_back(ct, &s, 0), 0));
+	cr_expect(eq(int, read_back(ct, &s, 1), -ENOENT));
+	cr_expect(not(content_sealed(ct)));
+	cr_expect(eq(int, access(theirs, F_OK), 0), "theirs stays");
+	cr_assert(eq(int, put_all(ct, &s), 0));
+	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	cr_expect(eq(int, read_back(ct, &s, 1), 0));
+	cr_expect(eq(int, access(ours, F_OK), 0));
+	content_close(ct);
+	cr_expect(eq(u32, count_files(&f, "quarantine"), 0));
+}
+
+Test(alternate, damage_is_found_before_a_whole_blob_is_used)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+
+	flip_byte(theirs, 1);
+	cr_expect(eq(int, cache_blob_open(f.c, &s.spec.digest, BIG, NULL),
+		     -ENOENT));
+	cr_expect(not(cache_blob_exists(f.c, &s.spec.digest, BIG)));
+	cr_assert(eq(int, seal_all(&f, &s), 0));
+	cr_expect(cache_blob_exists(f.c, &s.spec.digest, BIG));
+}
+
+Test(alternate, there_are_only_so_many)
+{
+	cleanup_free char *none = xasprintf("%s/none", f.dir);
+
+	cr_expect(eq(int, cache_add_alternate(f.c, none, NULL), -ENOENT));
+	for (int i = 1; i < ALTERNATES_MAX; i++)
+		cr_assert(eq(int,
+			     cache_add_alternate(f.c, cache_path(site.c), NULL),
+			     0));
+	cr_expect(eq(int, cache_add_alternate(f.c, cache_path(site.c), NULL),
+		     -EINVAL));
+}
+
+static void give_away(const char *path)
+{
+	if (geteuid() != 0)
+		cr_skip_test("only root can give a file away");
+	cr_assert(eq(int, chown(path, 12345, 12345), 0));
+}
+
+Test(alternate, another_users_blob_is_copied_before_it_counts)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+	struct content *ct = content_of(&f, &s);
+
+	give_away(theirs);
+	cr_expect(eq(int, read_back(ct, &s, 0), 0));
+	cr_expect(not(content_sealed(ct)));
+	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	cr_expect(content_sealed(ct));
+	cr_expect(eq(u32, count_files(&f, "blobs"), 1), "a copy");
+	flip_byte(theirs, 0);
+	cr_expect(eq(int, read_back(ct, &s, 0), 0), "ours is read");
+	content_close(ct);
+}
+
+Test(alternate, another_users_damaged_blob_is_not_copied)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+	struct content *ct = content_of(&f, &s);
+
+	give_away(theirs);
+	cr_expect(eq(int, read_back(ct, &s, 0), 0));
+	flip_byte(theirs, BIG - 1);
+	cr_expect(eq(int, content_seal(ct, NULL), -EAGAIN));
+	cr_expect(not(content_sealed(ct)));
+	cr_expect(eq(u32, count_files(&f, "blobs"), 0));
+	cr_expect(eq(int, content_read_unverified(ct, (char[1]){0}, 1, 0),
+		     -ENOENT));
+	cr_assert(eq(int, put_all(ct, &s), 0));
+	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	cr_expect(eq(int, read_back(ct, &s, 1), 0));
+	content_close(ct);
+}
+
+/* Another user's file may change between the check and a use of its name. */
+Test(alternate, no_symlink_leads_to_another_users_blob)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+	cleanup_free char *to = xasprintf("%s/b", f.dir);
+	struct link_request rq = {.digest = &s.spec.digest,
+				  .size = BIG,
+				  .mode = 0644,
+				  .how = LINK_SYMLINK};
+	enum link_how done;
+
+	give_away(theirs);
+	cr_assert(eq(int, cache_link_out(f.c, &rq, AT_FDCWD, to, &done, NULL),
+		     0));
+	cr_expect(eq(int, (int)done, LINK_COPY));
+}
+
+Test(alternate, odd_things_under_a_name_are_nothing)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+
+	cr_assert(eq(int, unlink(theirs), 0));
+	cr_assert(eq(int, mkfifo(theirs, 0666), 0));
+	cr_expect(eq(int, cache_blob_open(f.c, &s.spec.digest, BIG, NULL),
+		     -ENOENT));
+	cr_assert(eq(int, unlink(theirs), 0));
+	cr_assert(eq(int, symlink("/proc/self/exe", theirs), 0));
+	cr_expect(eq(int, cache_blob_open(f.c, &s.spec.digest, BIG, NULL),
+		     -ENOENT));
+}
+
+/* Its holder could keep whoever opens it waiting. */
+Test(alternate, a_file_under_a_lease_is_not_waited_for)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+	cleanup_fd int fd = -1;
+
+	cr_assert(eq(int, chmod(theirs, 0644), 0));
+	fd = open(theirs, O_RDWR | O_CLOEXEC);
+	cr_assert(ge(int, fd, 0));
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+		cr_skip_test("no leases on this file system");
+	signal(SIGIO, SIG_IGN);
+	cr_expect(eq(int, cache_blob_open(f.c, &s.spec.digest, BIG, NULL),
+		     -ENOENT));
+}
