@@ -68,6 +68,11 @@ void cache_let_go(struct cache *c);
  * anything is looked for. -ENOENT: there is none.
  */
 int cache_add_alternate(struct cache *c, const char *dir, struct error **errp);
+/*
+ * The cache of this user below a folder that a group shares, with those of the
+ * other members as its alternates. None writes to another's.
+ */
+int cache_open_group(const char *dir, struct cache **ret, struct error **errp);
 
 const char *cache_path(const struct cache *c);
 int cache_dirfd(const struct cache *c);
