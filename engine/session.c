@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/lock.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "storage/azure.h"
 #include "storage/credentials.h"
@@ -68,13 +69,47 @@ const struct settings *session_settings(const struct session *s)
 	return s->settings;
 }
 
+/* One that is not there, as when a site's disk is not mounted, is done
+ * without. */
+static int add_alternates(struct session *s, struct error **errp)
+{
+	char **dir = s->settings->cache_alternates;
+	int r = 0;
+
+	for (; r >= 0 && dir && *dir; dir++) {
+		cleanup_error struct error *err = NULL;
+
+		r = cache_add_alternate(s->cache, *dir, &err);
+		if (r == -ENOENT) {
+			log_debug("%s", err->message);
+			r = 0;
+		}
+		if (r < 0)
+			return error_propagate(errp, &err, r);
+	}
+	return r;
+}
+
+static int open_cache(struct session *s, struct error **errp)
+{
+	const struct settings *set = s->settings;
+	int r = set->cache_shared
+			? cache_open_group(set->cache_dir, &s->cache, errp)
+			: cache_open(set->cache_dir, &s->cache, errp);
+
+	return r < 0 ? r : add_alternates(s, errp);
+}
+
 static int cache_locked(struct session *s, struct cache **ret,
 			struct error **errp)
 {
 	int r = 0;
 
-	if (!s->cache)
-		r = cache_open(s->settings->cache_dir, &s->cache, errp);
+	if (!s->cache) {
+		r = open_cache(s, errp);
+		if (r < 0)
+			cache_closep(&s->cache);
+	}
 	if (r >= 0)
 		*ret = s->cache;
 	return r;

@@ -82,6 +82,16 @@ void setting_replace(char **field, char *take)
 	*field = take;
 }
 
+const char *setting_shared(void *field, const struct setting_value *v)
+{
+	bool group = !strcmp(v->text, "group");
+
+	if (!group && strcmp(v->text, "private") != 0)
+		return "is neither 'private' nor 'group'";
+	*(bool *)field = group;
+	return NULL;
+}
+
 const char *setting_role(void *field, const struct setting_value *v)
 {
 	if (!layer_name_valid(v->text))

@@ -17,8 +17,9 @@ struct setting_value {
 /* Each writes its field and returns NULL, or what is wrong with the text. */
 typedef const char *setting_fn(void *field, const struct setting_value *v);
 setting_fn setting_switch, setting_concurrency, setting_size, setting_duration,
-	setting_duration_or_hard, setting_role, setting_path, setting_registry,
-	setting_folders, setting_hosts, setting_buckets, setting_mirrors;
+	setting_duration_or_hard, setting_shared, setting_role, setting_path,
+	setting_registry, setting_folders, setting_hosts, setting_buckets,
+	setting_mirrors;
 
 /* Of a heap string in a field. */
 void setting_replace(char **field, char *take);

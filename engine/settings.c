@@ -77,6 +77,13 @@ static const struct row rows[] = {
 	ROW("cache_min_free", false, false,
 	    "what the cache's file system is to have free; 0: any", "0",
 	    setting_size, cache_min_free, 0),
+	ROW("cache_shared", false, false,
+	    "private, or group: each member of a group has a cache below the "
+	    "folder, and reads the others'",
+	    "private", setting_shared, cache_shared, 0),
+	ROW("cache_alternates", false, false,
+	    "caches, such as a site's, that are read below one's own", NULL,
+	    setting_folders, cache_alternates, ':'),
 	ROW("file_roots", false, false,
 	    "folders below which file:// pointers may be opened", NULL,
 	    setting_folders, file_roots, ':'),
@@ -351,6 +358,7 @@ void settings_release(struct settings *s)
 	free(s->cert_file);
 	free(s->key_file);
 	strv_free(s->file_roots);
+	strv_free(s->cache_alternates);
 	strv_free(s->token_realms);
 	strv_free(s->mirrors);
 	strv_free(s->s3_requester_pays);

@@ -29,6 +29,7 @@ struct settings {
 	uint64_t limit_rate;     /* bytes/s, 0: none */
 	uint64_t cache_max_size; /* bytes, 0: none; no flag */
 	uint64_t cache_min_free; /* bytes, 0: any; no flag */
+	bool cache_shared;       /* cache_dir is a group's; no flag */
 	bool plain_http;
 	bool anonymous;
 	bool require_digest;
@@ -36,6 +37,7 @@ struct settings {
 	struct retry_times
 		times;     /* connect_timeout, stall_timeout, io_timeout */
 	char **file_roots; /* NULL-ended; no flag; like: */
+	char **cache_alternates;
 	char **token_realms;
 	char **mirrors; /* "host=[scheme://]host[:port][/prefix]" */
 	char **s3_requester_pays;
