@@ -187,8 +187,13 @@ Test(settings, takes_every_setting_from_a_file)
 		   "io_timeout: hard\n"
 		   "cache_max_size: 20GiB\n"
 		   "cache_min_free: 500MB\n"
+		   "cache_shared: group\n"
+		   "cache_alternates: [/site]\n"
 		   "file_roots: [/a, /b c]\n");
 	cr_assert(eq(int, load(NULL, 0, &s, NULL), 0));
+	cr_expect(s.cache_shared);
+	cr_assert(eq(sz, strv_len(s.cache_alternates), 1));
+	cr_expect(eq(str, s.cache_alternates[0], "/site"));
 	cr_expect(eq(u64, s.cache_max_size, 20ull << 30));
 	cr_expect(eq(u64, s.cache_min_free, 500000000));
 	cr_expect(eq(str, s.registry, "host:5000/team"));

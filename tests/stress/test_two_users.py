@@ -1,0 +1,417 @@
+#!/usr/bin/python3
+"""Two users and one cache: as members of a group, as the reader of somebody's cache, and
+with private caches. One of them is hostile and does in a loop whatever a user can do to
+files and folders. The other never reads a wrong byte, is never kept waiting, and finds
+nothing of his own touched."""
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+import pickle
+import random
+import select
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "lib"))
+from mopstest import MOPS, MOPSFS, Failed, is_mounted, need_fuse, need_root, run, same, sha256_file, snapshot, wait_for, \
+    write_random  # noqa: E402
+
+ALICE, MALLORY, GROUP = 61001, 61002, 61000
+MIB = 1 << 20
+ROUNDS = 12
+PATIENCE = 60  # of one command of the other user, in seconds
+
+
+class User:
+    """Runs commands as somebody else than root."""
+
+    def __init__(self, env, uid, **settings):
+        self.env, self.uid = env, uid
+        self.home = env.fresh(f"home-{uid}")
+        os.chown(self.home, uid, GROUP)
+        self.vars = {"HOME": str(self.home), "MOPS_REGISTRY": f"oci:{env.base}/data/mops/registry", **settings}
+        for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
+            self.vars[name] = str(self.home)
+
+    def mops(self, *args, program="mops", **kw):
+        return self.env.run(self.env.base / "bin" / program, *args, env=self.vars, user=self.uid, group=GROUP,
+                            extra_groups=[], umask=0o077, timeout=PATIENCE, **kw)
+
+    def path(self, name):
+        return self.home / name
+
+
+def become(uid):
+    os.setgroups([])
+    os.setresgid(GROUP, GROUP, GROUP)
+    os.setresuid(uid, uid, uid)
+
+
+@contextlib.contextmanager
+def child(uid, work):
+    """@work(), over and over, as @uid in a process of its own; it ends with the block. What it
+    got hold of that it must not, it says by its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            become(uid)
+            signal.signal(signal.SIGIO, signal.SIG_IGN)
+            going = [True]
+            signal.signal(signal.SIGTERM, lambda *_: going.clear())
+            while going:
+                work()
+            status = 0
+        except BaseException as e:  # noqa: B902 - whatever it is, the parent is told
+            sys.stderr.write(f"# the hostile user: {e!r}\n")
+        finally:
+            os._exit(status)
+    try:
+        yield
+    finally:
+        time.sleep(0.05)
+        os.kill(pid, signal.SIGTERM)
+        _, status = os.waitpid(pid, 0)
+    if status:
+        raise Failed(f"the hostile user got too far: {status}")
+
+
+def as_user(uid, work):
+    """What @work() returns in a process of @uid."""
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            become(uid)
+            with open(w, "wb") as f:
+                pickle.dump(work(), f)
+        finally:
+            os._exit(0)
+    os.close(w)
+    try:
+        if not select.select([r], [], [], PATIENCE)[0]:
+            os.kill(pid, signal.SIGKILL)
+            raise Failed(f"no answer in {PATIENCE} s")
+        with open(r, "rb") as f:
+            data = f.read()
+    finally:
+        os.waitpid(pid, 0)
+    if not data:
+        raise Failed("the reader met an error")
+    return pickle.loads(data)
+
+
+class Vandal:
+    """What the owner of a cache can do to it while another user reads it."""
+
+    def __init__(self, cache, seed):
+        self.blobs = cache / "blobs/sha256"
+        self.random = random.Random(seed)
+        self.aside = cache / "aside"
+        self.saved = {p.relative_to(self.blobs): p.read_bytes() for p in self.blobs.glob("??/*")}
+        self.held = []
+        self.done = 0
+
+    def restore(self, path):
+        """The right bytes, so that there is something to be tempted by."""
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+        if path.parent.is_symlink():
+            path.parent.unlink()
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        path.write_bytes(self.saved[path.relative_to(self.blobs)])
+        path.chmod(0o444)
+
+    def flip(self, path):
+        path.chmod(0o644)
+        with open(path, "r+b") as f:
+            at = self.random.randrange(max(1, os.fstat(f.fileno()).st_size))
+            for value in (b"\xa5", b"\x5a", b"\xff"):
+                f.seek(at)
+                f.write(value)
+                f.flush()
+
+    def append(self, path):
+        path.chmod(0o666)
+        with open(path, "ab") as f:
+            f.write(b"more")
+
+    def truncate(self, path):
+        path.chmod(0o644)
+        os.truncate(path, self.random.randrange(4096))
+
+    def symlink(self, path):
+        path.unlink()
+        path.symlink_to(self.random.choice(["/dev/zero", "/etc/passwd", "/proc/self/mem", path]))
+
+    def fifo(self, path):
+        path.unlink()
+        os.mkfifo(path, 0o666)
+
+    def folder(self, path):
+        path.unlink()
+        path.mkdir()
+
+    def swap(self, path):
+        """The folder around it becomes a symlink to one with other bytes, and back."""
+        self.aside.mkdir(exist_ok=True)
+        (self.aside / path.name).write_bytes(os.urandom(len(self.saved[path.relative_to(self.blobs)])))
+        away = self.blobs / f".{path.parent.name}"
+        path.parent.rename(away)
+        path.parent.symlink_to(self.aside)
+        time.sleep(0.002)
+        path.parent.unlink()
+        away.rename(path.parent)
+
+    def lock(self, path):
+        """A lock and a lease, kept: whoever opens it plainly waits 45 seconds."""
+        path.chmod(0o644)
+        fd = os.open(path, os.O_RDWR)
+        self.held.append(fd)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        if len(self.held) > 50:
+            os.close(self.held.pop(0))
+
+    def writing(self, path):
+        """Wrong bytes and the right ones, in turns, as fast as it goes."""
+        path.chmod(0o644)
+        data = self.saved[path.relative_to(self.blobs)][:65536]
+        with open(path, "r+b", buffering=0) as f:
+            for _ in range(40):
+                f.seek(0)
+                f.write(bytes(len(data)))
+                f.seek(0)
+                f.write(data)
+
+    def __call__(self):
+        path = self.blobs / self.random.choice(list(self.saved))
+        way = self.random.choice([self.flip, self.append, self.truncate, self.symlink, self.fifo, self.folder,
+                                  self.swap, self.lock, self.writing, self.writing])
+        with contextlib.suppress(OSError):
+            way(path)
+        if self.random.random() < 0.6:
+            with contextlib.suppress(OSError):
+                self.restore(path)
+        self.done += 1
+
+
+class Burglar:
+    """Tries to change what another user's cache is; anything that works is too much."""
+
+    def __init__(self, cache):
+        self.cache = cache
+
+    def must_fail(self, what, *args):
+        try:
+            what(*args)
+        except (PermissionError, FileNotFoundError, NotADirectoryError):
+            return
+        raise Failed(f"{what.__name__}{args} worked")
+
+    def try_file(self, path):
+        self.must_fail(os.open, path, os.O_RDWR)
+        self.must_fail(os.chmod, path, 0o666)
+        self.must_fail(os.truncate, path, 0)
+        self.must_fail(os.unlink, path)
+        self.must_fail(os.rename, path, path + ".away")
+
+    def __call__(self):
+        top = str(self.cache)
+        self.must_fail(os.rename, top, top + ".away")
+        self.must_fail(os.rmdir, top)
+        self.must_fail(os.chmod, top, 0o777)
+        for at, dirs, files in os.walk(top):
+            self.must_fail(os.mkdir, os.path.join(at, "planted"))
+            self.must_fail(os.mkfifo, os.path.join(at, "planted"))
+            for name in dirs:
+                self.must_fail(os.chmod, os.path.join(at, name), 0o777)
+            for name in files:
+                self.try_file(os.path.join(at, name))
+
+
+def world(env):
+    """Programs and a registry that every user can reach; a bundle in it, and its content."""
+    need_root()
+    os.chmod(env.base, 0o711)
+    for program in (MOPS, MOPSFS):
+        shutil.copy(program, env.dir("bin"))
+    top = env.fresh("content")
+    write_random(top / "m/big.bin", 5 * MIB + 77, 1)
+    write_random(top / "m/one.bin", 700_000, 2)
+    for i in range(8):
+        write_random(top / f"m/s{i}.bin", 60_000 + i, 10 + i)
+    env.push(top, "demo:1")
+    for at, dirs, files in os.walk(env.base / "data"):
+        os.chmod(at, 0o755)
+        for name in files:
+            os.chmod(os.path.join(at, name), 0o644)
+    return snapshot(top)
+
+
+def shared_folder(env, mode=0o3770, owner=0):
+    at = env.fresh("shared")
+    os.chown(at, owner, GROUP)
+    os.chmod(at, mode)
+    return at
+
+
+def members(env, at):
+    return [User(env, uid, MOPS_CACHE_DIR=str(at), MOPS_CACHE_SHARED="group") for uid in (ALICE, MALLORY)]
+
+
+def followed(dest, user):
+    """A snapshot of what symlinks lead to, which must be the user's own."""
+    out = snapshot(dest)
+    for name, (kind, _, target) in out.items():
+        if kind == "symlink":
+            if os.stat(dest / name).st_uid != user.uid:
+                raise Failed(f"{name} leads to another user's file: {target}")
+            out[name] = ("file", False, sha256_file(dest / name))
+    return out
+
+
+def use(user, want, n):
+    """The bundle in three ways, each right to the last byte."""
+    dest = user.path(f"out-{n}")
+    link = ("auto", "copy", "hardlink", "symlink")[n % 4]
+    user.mops("materialize", "demo:1", dest, "--link", link)
+    same(want, followed(dest, user), f"round {n}, --link {link}")
+    p = user.mops("cat", "demo:1", "m/one.bin")
+    if want["m/one.bin"][2] != hashlib.sha256(p.stdout).hexdigest():
+        raise Failed(f"round {n}: cat gave other bytes")
+    shutil.rmtree(dest)
+
+
+def mounted(env, user, want, work):
+    """@work() with a mount of @user's, which he alone can read."""
+    at = user.path("mnt")
+    at.mkdir(exist_ok=True)
+    os.chown(at, user.uid, GROUP)
+    user.mops("mount", "demo:1", at, program="mopsfs")
+    try:
+        work(at)
+    finally:
+        user.mops("umount", at, program="mopsfs", code=None)
+        if is_mounted(at):
+            subprocess.run(["umount", "-l", str(at)], check=False)
+
+
+def members_use_what_another_one_has(env):
+    want = world(env)
+    at = shared_folder(env)
+    alice, mallory = members(env, at)
+    mallory.mops("pull", "demo:1")
+    blobs = env.base / "data/mops/registry"
+    for path in list(blobs.rglob("*")):  # the big contents are nowhere else from here on
+        if path.is_file() and path.stat().st_size > 50_000:
+            path.unlink()
+    use(alice, want, 0)
+    alice.mops("pull", "demo:1")
+    for path in at.rglob("*"):
+        st = path.lstat()
+        if not stat.S_ISLNK(st.st_mode) and st.st_mode & 0o022:
+            raise Failed(f"{path}: mode {st.st_mode:o}")
+    shutil.rmtree(at / str(MALLORY))
+    alice.mops("materialize", "--offline", "demo:1", alice.path("again"))
+    same(want, snapshot(alice.path("again")))
+
+
+def a_hostile_member_of_the_group(env):
+    want = world(env)
+    at = shared_folder(env)
+    alice, mallory = members(env, at)
+    mallory.mops("pull", "demo:1")
+    alice.mops("pull", "demo:1")
+    vandal, burglar = Vandal(at / str(MALLORY), 1), Burglar(at / str(ALICE))
+    with child(MALLORY, vandal), child(MALLORY, burglar):
+        for n in range(ROUNDS):
+            if n % 3 != 2:  # else with what is there
+                shutil.rmtree(at / str(ALICE), ignore_errors=True)
+            use(alice, want, n)
+    p = alice.mops("verify", "--cache", "--json")
+    if json.loads(p.stdout).get("damaged"):
+        raise Failed(p.stdout.decode())
+
+
+def a_mount_above_a_hostile_members_cache(env):
+    need_fuse()
+    want = world(env)
+    at = shared_folder(env)
+    alice, mallory = members(env, at)
+    mallory.mops("pull", "demo:1")
+
+    def reads(mnt):
+        with child(MALLORY, Vandal(at / str(MALLORY), 2)):
+            for n in range(ROUNDS):
+                same(want, as_user(alice.uid, lambda: snapshot(mnt)), f"mount, round {n}")
+                with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
+                    f.write("1")
+    mounted(env, alice, want, reads)
+
+
+def a_hostile_owner_of_an_alternate(env):
+    want = world(env)
+    theirs = env.fresh("theirs")
+    os.chown(theirs, MALLORY, GROUP)
+    theirs.chmod(0o755)
+    mallory = User(env, MALLORY, MOPS_CACHE_DIR=str(theirs))
+    mallory.mops("pull", "demo:1")
+    with child(MALLORY, Vandal(theirs, 3)):
+        for n in range(ROUNDS):
+            alice = User(env, ALICE, MOPS_CACHE_ALTERNATES=str(theirs))
+            alice.vars["MOPS_CACHE_DIR"] = str(alice.path("cache"))
+            use(alice, want, n)
+
+
+def private_caches(env):
+    want = world(env)
+    top = env.fresh("both")  # any user may make folders there, as in /tmp
+    top.chmod(0o1777)
+    alice = User(env, ALICE, MOPS_CACHE_DIR=str(top / "alice"))
+    mallory = User(env, MALLORY, MOPS_CACHE_DIR=str(top / "alice"))
+    alice.mops("pull", "demo:1")
+    with child(MALLORY, Burglar(top / "alice")):
+        for n in range(4):
+            use(alice, want, n)
+            mallory.mops("pull", "demo:1", code=None)
+            if mallory.mops("pull", "demo:1", code=None).returncode == 0:
+                raise Failed("a private cache was used by another user")
+    alice.vars["MOPS_CACHE_DIR"] = str(top / "mallory")
+    mallory.vars["MOPS_CACHE_DIR"] = str(top / "mallory")
+    mallory.mops("pull", "demo:1")
+    os.chmod(top / "mallory", 0o777)
+    alice.mops("pull", "demo:1", code=2)
+
+
+def folders_that_are_refused(env):
+    world(env)
+    for mode, owner in ((0o2770, 0), (0o777, 0), (0o3770, MALLORY)):
+        alice, _ = members(env, shared_folder(env, mode, owner))
+        p = alice.mops("pull", "demo:1", code=2)
+        if b"install -d -m 3770" not in p.stderr:
+            raise Failed(p.stderr.decode())
+    at = shared_folder(env)
+    alice, mallory = members(env, at)
+    with child(MALLORY, lambda: (at / str(ALICE)).mkdir(exist_ok=True)):
+        wait_for("the planted folder", (at / str(ALICE)).exists)
+    alice.mops("pull", "demo:1", code=2)
+    os.rmdir(at / str(ALICE))
+    os.symlink("/tmp", at / str(ALICE))
+    alice.mops("pull", "demo:1", code=2)
+    os.unlink(at / str(ALICE))
+    alice.mops("pull", "demo:1")
+
+
+run([members_use_what_another_one_has, a_hostile_member_of_the_group, a_mount_above_a_hostile_members_cache,
+     a_hostile_owner_of_an_alternate, private_caches, folders_that_are_refused])
