@@ -43,6 +43,9 @@ int io_write_file_atomic(int dirfd, const char *path, const void *buf, size_t n,
  * RESOLVE_NO_MAGICLINKS).
  */
 int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
+/* What is there already; nor is a mount point crossed (-EXDEV): where the kernel
+ * has openat2(), whoever mounted something there is not even asked. */
+int io_open_same_mount(int dirfd, const char *path, int flags);
 
 /* mkdir -p below @dirfd; existing directories are fine, symlinks are not
  * (-ENOTDIR). The umask applies. */

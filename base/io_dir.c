@@ -99,14 +99,16 @@ static int open_by_steps(int dirfd, const char *path, int flags, mode_t mode)
 
 #define TRIES 64
 
-int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
+/* -ENOSYS: the kernel cannot do that. */
+static int open_in_kernel(int dirfd, const char *path, int flags, mode_t mode,
+			  unsigned more)
 {
 	bool creates = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
 	struct open_how how = {
 		.flags = (unsigned)(flags | O_CLOEXEC),
 		.mode = creates ? mode & 07777 : 0,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-			   RESOLVE_NO_MAGICLINKS,
+			   RESOLVE_NO_MAGICLINKS | more,
 	};
 	long fd;
 	int tries = 0;
@@ -120,11 +122,32 @@ int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
 	/* A rename meanwhile; with O_NONBLOCK also a lease, which stays. */
 	while (fd < 0 &&
 	       (errno == EINTR || (errno == EAGAIN && ++tries < TRIES)));
-	if (fd >= 0)
-		return (int)fd;
-	if (errno == ENOSYS)
-		return open_by_steps(dirfd, path, flags, (mode_t)how.mode);
-	return -errno;
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode)
+{
+	int r = open_in_kernel(dirfd, path, flags, mode, 0);
+
+	if (r == -ENOSYS)
+		return open_by_steps(dirfd, path, flags, mode & 07777);
+	return r;
+}
+
+int io_open_same_mount(int dirfd, const char *path, int flags)
+{
+	cleanup_fd int fd =
+		open_in_kernel(dirfd, path, flags, 0, RESOLVE_NO_XDEV);
+	struct stat at, st;
+
+	if (fd != -ENOSYS)
+		return steal_fd(&fd);
+	fd = open_by_steps(dirfd, path, flags, 0);
+	if (fd < 0)
+		return fd;
+	if (fstat(dirfd, &at) < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return at.st_dev == st.st_dev ? steal_fd(&fd) : -EXDEV;
 }
 
 int io_mkdirs_beneath(int dirfd, const char *path, mode_t mode)

@@ -308,6 +308,25 @@ Test(io, opens_nothing_that_a_lease_is_in_the_way_of, .timeout = 20)
 	cr_expect(ge(int, fd, 0));
 }
 
+/* /proc is a mount, everywhere. */
+static void check_keeps_to_the_mount(void)
+{
+	cleanup_fd int top = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_fd int fd = -1;
+
+	mkdirat(dir, "d", 0755);
+	put("d/f", "x");
+	fd = io_open_same_mount(dir, "d/f", O_RDONLY);
+	cr_expect(ge(int, fd, 0));
+	cr_expect(ne(int, fcntl(fd, F_GETFD) & FD_CLOEXEC, 0));
+	cr_expect(
+		eq(int, io_open_same_mount(dir, "d/none", O_RDONLY), -ENOENT));
+	cr_expect(eq(int, io_open_same_mount(dir, "../x", O_RDONLY), -EXDEV));
+	cr_expect(eq(int, io_open_same_mount(top, "proc/version", O_RDONLY),
+		     -EXDEV));
+	cr_expect(eq(int, io_open_same_mount(top, "proc", O_RDONLY), -EXDEV));
+}
+
 /* This process's kernel has no openat2() from here on. */
 static void forget_openat2(void)
 {
@@ -358,6 +377,17 @@ Test(io, open_beneath_refuses_the_same_without_openat2)
 {
 	forget_openat2();
 	check_refuses_ways_out();
+}
+
+Test(io, open_same_mount_crosses_no_mount)
+{
+	check_keeps_to_the_mount();
+}
+
+Test(io, open_same_mount_crosses_none_without_openat2)
+{
+	forget_openat2();
+	check_keeps_to_the_mount();
 }
 
 Test(io, mkdirs_beneath_makes_each_step)
