@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,35 +17,24 @@
 #include "base/log.h"
 #include "cache/internal.h"
 
-int alternate_add(struct cache *c, int dirfd, const char *path)
+int alternate_add(struct cache *c, int dirfd)
 {
-	struct alternate *a = &c->alternates[c->n_alternates];
-	cleanup_fd int fd = -1;
-	struct stat st;
+	int fd;
 
 	if (c->n_alternates == ALTERNATES_MAX)
 		return -ENOBUFS;
-	fd = io_open_beneath(dirfd, "blobs/sha256", O_RDONLY | O_DIRECTORY, 0);
+	fd = io_open_same_mount(dirfd, "blobs/sha256", O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	a->path = xstrdup(path);
-	a->dev = st.st_dev;
-	a->blobs = steal_fd(&fd);
-	c->n_alternates++;
+	c->alternates[c->n_alternates++] = fd;
 	return 0;
 }
 
 int cache_add_alternate(struct cache *c, const char *dir, struct error **errp)
 {
-	cleanup_free char *path = realpath(dir, NULL);
-	cleanup_fd int fd = -1;
-	int r;
+	cleanup_fd int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = fd < 0 ? -errno : alternate_add(c, fd);
 
-	if (path)
-		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = fd < 0 ? -errno : alternate_add(c, fd, path);
 	if (r == -ENOBUFS)
 		return error_set(errp, EINVAL, "more than %d alternate caches",
 				 ALTERNATES_MAX);
@@ -56,10 +44,8 @@ int cache_add_alternate(struct cache *c, const char *dir, struct error **errp)
 
 void alternates_release(struct cache *c)
 {
-	for (unsigned i = 0; i < c->n_alternates; i++) {
-		closep(&c->alternates[i].blobs);
-		free(c->alternates[i].path);
-	}
+	for (unsigned i = 0; i < c->n_alternates; i++)
+		closep(&c->alternates[i]);
 	map_release(&c->distrusted);
 }
 
@@ -84,15 +70,13 @@ void alternates_distrust(struct cache *c, const struct digest *d)
 
 /* No symlink at any step, no wait for a FIFO's writer or the holder of a
  * file's lease, nothing that was mounted there. */
-static int open_theirs(const struct alternate *a, const struct digest *d,
-		       struct stat *ret_st)
+static int open_theirs(int blobs, const struct digest *d, struct stat *ret_st)
 {
 	struct shard_name name = shard_name(d);
-	cleanup_fd int fd = io_open_beneath(
-		a->blobs, name.str, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+	cleanup_fd int fd = io_open_same_mount(
+		blobs, name.str, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
 
-	if (fd < 0 || fstat(fd, ret_st) < 0 || !S_ISREG(ret_st->st_mode) ||
-	    ret_st->st_dev != a->dev)
+	if (fd < 0 || fstat(fd, ret_st) < 0 || !S_ISREG(ret_st->st_mode))
 		return -ENOENT;
 	return steal_fd(&fd);
 }
@@ -103,7 +87,7 @@ int alternates_open(struct cache *c, const struct digest *d, uint64_t size,
 	if (c->n_alternates == 0 || is_distrusted(c, d))
 		return -ENOENT;
 	for (unsigned i = 0; i < c->n_alternates; i++) {
-		cleanup_fd int fd = open_theirs(&c->alternates[i], d, ret_st);
+		cleanup_fd int fd = open_theirs(c->alternates[i], d, ret_st);
 
 		if (fd >= 0 && (uint64_t)ret_st->st_size == size)
 			return steal_fd(&fd);
@@ -111,11 +95,11 @@ int alternates_open(struct cache *c, const struct digest *d, uint64_t size,
 	return -ENOENT;
 }
 
-static char *read_theirs(const struct alternate *a, const struct digest *d,
-			 size_t max, size_t *ret_len)
+static char *read_theirs(int blobs, const struct digest *d, size_t max,
+			 size_t *ret_len)
 {
 	struct stat st;
-	cleanup_fd int fd = open_theirs(a, d, &st);
+	cleanup_fd int fd = open_theirs(blobs, d, &st);
 	cleanup_free char *buf = NULL;
 	struct digest got;
 	size_t n;
@@ -138,7 +122,7 @@ int alternates_read(struct cache *c, const struct digest *d, size_t max,
 		    char **ret, size_t *ret_len)
 {
 	for (unsigned i = 0; i < c->n_alternates; i++) {
-		char *buf = read_theirs(&c->alternates[i], d, max, ret_len);
+		char *buf = read_theirs(c->alternates[i], d, max, ret_len);
 
 		if (buf) {
 			*ret = buf;
@@ -146,17 +130,6 @@ int alternates_read(struct cache *c, const struct digest *d, size_t max,
 		}
 	}
 	return -ENOENT;
-}
-
-char *blob_path_of(struct cache *c, const struct digest *d, int fd)
-{
-	struct shard_name name = shard_name(d);
-
-	for (unsigned i = 0; i < c->n_alternates; i++)
-		if (names_file(c->alternates[i].blobs, name.str, fd))
-			return xasprintf("%s/blobs/sha256/%s",
-					 c->alternates[i].path, name.str);
-	return xasprintf("%s/blobs/sha256/%s", c->path, name.str);
 }
 
 /*
@@ -213,7 +186,7 @@ int blob_vouch(struct cache *c, const struct digest *d, uint64_t size, int fd)
 		return 0;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (st.st_uid == 0 || st.st_uid == geteuid()) {
+	if (stat_is_trusted(&st)) {
 		r = blob_rehash(c, d, fd, size);
 		if (r == -ENOENT)
 			return -ESTALE;
@@ -226,4 +199,13 @@ int blob_vouch(struct cache *c, const struct digest *d, uint64_t size, int fd)
 	if (r == 0)
 		r = draft_publish(s, d, NULL);
 	return r < 0 ? r : 1;
+}
+
+int cache_blob_keep(struct cache *c, const struct digest *d, uint64_t size)
+{
+	struct stat st;
+	cleanup_fd int fd = blob_open_named(c, d, size, &st);
+	int r = fd < 0 ? fd : blob_vouch(c, d, size, fd);
+
+	return r == -ESTALE ? -ENOENT : MIN(r, 0);
 }

@@ -9,7 +9,8 @@
 #include "base/io.h"
 #include "base/time.h"
 
-bool names_file(int dirfd, const char *name, int fd)
+/* Is @fd the file of that name? */
+static bool names_file(int dirfd, const char *name, int fd)
 {
 	struct stat a, b;
 
@@ -129,13 +130,7 @@ bool blob_has_name(struct cache *c, const struct digest *d, uint64_t size)
 
 bool cache_blob_exists(struct cache *c, const struct digest *d, uint64_t size)
 {
-	struct stat st;
-	cleanup_fd int fd = -1;
-
-	if (blob_has_name(c, d, size) || batch_has(c, d))
-		return true;
-	fd = alternates_open(c, d, size, &st);
-	return fd >= 0;
+	return blob_has_name(c, d, size) || batch_has(c, d);
 }
 
 /* Nobody reaches it by another name, and nobody has touched it. */

@@ -123,6 +123,28 @@ static int check_version(struct cache *c, struct error **errp)
 	return 0;
 }
 
+static void have_mode(int fd, mode_t mode)
+{
+	struct stat st;
+
+	/* Then it is root's, or read-only, and nobody's to change here. */
+	if (fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 07777) != mode &&
+	    fchmod(fd, mode) < 0)
+		log_debug("cache: blobs/ keeps its mode: %s", strerror(errno));
+}
+
+/* As open as the cache's own folder, whatever the umask is. */
+static void share_blobs(struct cache *c)
+{
+	cleanup_fd int blobs = -1;
+
+	if (c->blobs_mode == 0700)
+		return;
+	blobs = io_open_beneath(c->dirfd, "blobs", O_RDONLY | O_DIRECTORY, 0);
+	have_mode(blobs, c->blobs_mode);
+	have_mode(c->room[ROOM_BLOBS], c->blobs_mode);
+}
+
 static int open_room(struct cache *c, enum cache_room room, struct error **errp)
 {
 	cleanup_free char *path = xasprintf("%s/%s", c->path, room_paths[room]);
@@ -135,10 +157,8 @@ static int open_room(struct cache *c, enum cache_room room, struct error **errp)
 	if (r < 0)
 		return error_set_errno(errp, -r, "cannot open '%s'", path);
 	c->room[room] = r;
-	/* Whatever the umask is. */
-	if (mode != 0700 &&
-	    (fchmodat(c->dirfd, "blobs", mode, 0) < 0 || fchmod(r, mode) < 0))
-		return error_set_errno(errp, errno, "cannot open '%s'", path);
+	if (room == ROOM_BLOBS)
+		share_blobs(c);
 	return check_trust(r, path, errp);
 }
 

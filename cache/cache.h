@@ -84,12 +84,16 @@ int cache_dirfd(const struct cache *c);
 /*
  * A read-only descriptor of a sealed blob, or -ENOENT. A blob whose size is
  * wrong, or whose stat differs from the index and that then does not hash to
- * its name, is quarantined and -ENOENT.
+ * its name, is quarantined and -ENOENT. One of an alternate cache may still
+ * change: whoever takes bytes from it hashes those.
  */
 int cache_blob_open(struct cache *c, const struct digest *d, uint64_t size,
 		    struct error **errp);
 /* A look at the name and the size alone: for display and planning. */
 bool cache_blob_exists(struct cache *c, const struct digest *d, uint64_t size);
+/* It will be there without anybody's help: it is sealed here, or root's, or is
+ * copied now. -ENOENT: no cache has it. */
+int cache_blob_keep(struct cache *c, const struct digest *d, uint64_t size);
 
 /*
  * Documents (manifests, roots): small, hashed at every load.

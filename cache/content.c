@@ -177,6 +177,18 @@ static bool backing_sealed(const struct backing *b, bool *ret_stale)
 	return !*ret_stale && atomic_load(&b->queued);
 }
 
+/* Whoever finds it damaged takes its name away, or remembers it. */
+static bool still_there(const struct content *ct, const struct backing *b)
+{
+	cleanup_fd int fd = -1;
+	struct stat st;
+
+	if (!b->foreign)
+		return cache_blob_exists(ct->c, &ct->digest, ct->size);
+	fd = alternates_open(ct->c, &ct->digest, ct->size, &st);
+	return fd >= 0;
+}
+
 bool content_sealed(struct content *ct)
 {
 	bool sealed = false;
@@ -191,8 +203,7 @@ bool content_sealed(struct content *ct)
 		if (b->foreign &&
 		    !blob_is_vouched_for(ct->c, &ct->digest, b->fd))
 			return false;
-		/* Whoever found it damaged took its name away. */
-		if (sealed && !cache_blob_exists(ct->c, &ct->digest, ct->size))
+		if (sealed && !still_there(ct, b))
 			stale = true;
 		if (stale) /* sealed or deleted by someone else */
 			backing_forget(ct, b);

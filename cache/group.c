@@ -77,7 +77,7 @@ static int make_own(int dirfd, const struct stat *folder, const char *name)
 
 	if (!made && errno != EEXIST)
 		return -errno;
-	fd = io_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+	fd = io_open_same_mount(dirfd, name, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st) < 0)
@@ -92,33 +92,24 @@ static int make_own(int dirfd, const struct stat *folder, const char *name)
 	return fchmod(fd, S_ISGID | 0750) < 0 ? -errno : 0;
 }
 
-struct siblings {
-	struct cache *c;
-	const char *dir;
-};
-
 /* Each user counts once, whatever else he makes there. */
 static int add_sibling(void *ctx, int dirfd, const char *name)
 {
-	struct siblings *s = ctx;
-	cleanup_free char *path = xasprintf("%s/%s", s->dir, name);
+	struct cache *c = ctx;
+	cleanup_fd int fd =
+		io_open_same_mount(dirfd, name, O_RDONLY | O_DIRECTORY);
 	char owner[UID_NAME_SIZE];
-	cleanup_fd int fd = -1;
 	struct stat st;
 
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    !S_ISDIR(st.st_mode) || st.st_uid == geteuid())
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid == geteuid())
 		return 0;
 	snprintf(owner, sizeof(owner), "%u", (unsigned)st.st_uid);
 	if (strcmp(owner, name) != 0)
 		return 0;
-	fd = io_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
-	if (fd >= 0 && alternate_add(s->c, fd, path) == -ENOBUFS) {
-		log_debug("cache: more than %d members in '%s'", ALTERNATES_MAX,
-			  s->dir);
-		return 1;
-	}
-	return 0;
+	if (alternate_add(c, fd) != -ENOBUFS)
+		return 0;
+	log_debug("cache: more than %d other members have one", ALTERNATES_MAX);
+	return 1;
 }
 
 int cache_open_group(const char *dir, struct cache **ret, struct error **errp)
@@ -128,7 +119,6 @@ int cache_open_group(const char *dir, struct cache **ret, struct error **errp)
 	char name[UID_NAME_SIZE];
 	struct stat st = {0};
 	cleanup_fd int fd = open_folder(dir, &st, errp);
-	struct siblings s = {.dir = dir};
 	int r;
 
 	if (fd < 0)
@@ -148,8 +138,7 @@ int cache_open_group(const char *dir, struct cache **ret, struct error **errp)
 	r = cache_open(own, &c, errp);
 	if (r < 0)
 		return r;
-	s.c = c;
-	(void)dir_each(fd, add_sibling, &s);
+	(void)dir_each(fd, add_sibling, c);
 	*ret = steal_ptr(&c);
 	return 0;
 }

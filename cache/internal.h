@@ -47,13 +47,6 @@ struct content_list {
 
 #define ALTERNATES_MAX 64
 
-/* Another cache that is read below this one. */
-struct alternate {
-	char *path;
-	int blobs; /* blobs/sha256, by whoever */
-	dev_t dev;
-};
-
 struct cache {
 	char *path; /* absolute */
 	int dirfd;
@@ -71,7 +64,7 @@ struct cache {
 	int64_t gate_patience_ms;
 	char private_tag[24]; /* "" or ".<random>", part of partials' names */
 
-	struct alternate alternates[ALTERNATES_MAX];
+	int alternates[ALTERNATES_MAX]; /* blobs/sha256 of other caches */
 	unsigned n_alternates;
 	struct mutex distrust_lock;
 	struct map distrusted; /* blobs of theirs that were damaged */
@@ -158,8 +151,6 @@ int link_fd(int fd, int dirfd, const char *name);
 void blob_condemn(struct cache *c, const struct digest *d, int fd);
 /* Is it this cache's own? */
 bool blob_is_ours(const struct cache *c, const struct digest *d, int fd);
-/* Is @fd the file of that name? */
-bool names_file(int dirfd, const char *name, int fd);
 
 /*
  * alternate.c: -ENOENT when no alternate cache has it.
@@ -169,7 +160,7 @@ int alternates_open(struct cache *c, const struct digest *d, uint64_t size,
 int alternates_read(struct cache *c, const struct digest *d, size_t max,
 		    char **ret, size_t *ret_len);
 /* Another cache below @dirfd. -ENOBUFS: there are too many. */
-int alternate_add(struct cache *c, int dirfd, const char *path);
+int alternate_add(struct cache *c, int dirfd);
 /* May the whole of @fd be believed without hashing it? */
 bool blob_is_vouched_for(struct cache *c, const struct digest *d, int fd);
 /* Hash it, so that it may; a file of another user is copied here. 1: it has a
@@ -177,8 +168,6 @@ bool blob_is_vouched_for(struct cache *c, const struct digest *d, int fd);
 int blob_vouch(struct cache *c, const struct digest *d, uint64_t size, int fd);
 void alternates_distrust(struct cache *c, const struct digest *d);
 void alternates_release(struct cache *c);
-/* The absolute path of the blob that @fd is. */
-char *blob_path_of(struct cache *c, const struct digest *d, int fd);
 
 /*
  * draft.c: a file of the cache that is being written, without a name.
@@ -228,6 +217,9 @@ struct stat_record {
 };
 struct stat_record stat_record(const struct stat *st);
 
+/* Can nobody write to it but this user and root? What others write shows in no
+ * stat, when they map the file. */
+bool stat_is_trusted(const struct stat *st);
 bool statindex_matches(struct cache *c, const struct digest *d,
 		       const struct stat *st);
 /* @at_ns: the wall clock when the bytes began to be hashed, or later, when

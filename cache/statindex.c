@@ -154,16 +154,20 @@ void statindex_settle(int fd)
 		time_sleep_ms(left / NS_PER_MS + 1);
 }
 
+bool stat_is_trusted(const struct stat *st)
+{
+	return (st->st_uid == geteuid() || st->st_uid == 0) &&
+	       !(st->st_mode & (S_IWGRP | S_IWOTH));
+}
+
 bool statindex_matches(struct cache *c, const struct digest *d,
 		       const struct stat *st)
 {
 	struct stat then;
 	int64_t at_ns;
 
-	/* A file of another user can change at any time. */
-	if (st->st_uid != geteuid() && st->st_uid != 0)
-		return false;
-	return statindex_get(c, d, &then, &at_ns) && stat_same(&then, st) &&
+	return stat_is_trusted(st) && statindex_get(c, d, &then, &at_ns) &&
+	       stat_same(&then, st) &&
 	       !time_is_racy(&st->st_mtim, at_ns, tick_of(&st->st_mtim));
 }
 

@@ -160,13 +160,13 @@ static int keep_tree(struct role_view *v, struct cache *c, const struct op *op,
 	struct role_view *again = NULL;
 	int r;
 
-	if (cache_blob_exists(c, &t->digest, t->size))
+	if (cache_blob_keep(c, &t->digest, t->size) == 0)
 		return 0;
 	r = role_view_open(v->bundle, v->role, op, &again, errp);
 	if (r < 0)
 		return r;
 	role_view_close(again);
-	if (cache_blob_exists(c, &t->digest, t->size))
+	if (cache_blob_keep(c, &t->digest, t->size) == 0)
 		return 0;
 	return error_set_errno(errp, EIO, "cannot keep the tree of role '%s'",
 			       v->role->name);

@@ -43,7 +43,6 @@ Test(alternate, blobs_are_read_where_they_are)
 	struct content *ct = content_of(&f, &s);
 	int fd;
 
-	cr_expect(cache_blob_exists(f.c, &s.spec.digest, BIG));
 	cr_expect(not(content_sealed(ct)), "not hashed by us");
 	cr_expect(eq(int, read_back(ct, &s, 1), 0));
 	cr_expect(eq(int, put_chunk(ct, &s, 1), 0), "nothing to add");
@@ -94,7 +93,8 @@ Test(alternate, blobs_are_linked_out_but_not_hardlinked)
 	rq.how = LINK_SYMLINK;
 	cr_assert(eq(int, cache_link_out(f.c, &rq, AT_FDCWD, sym, &done, NULL),
 		     0));
-	cr_expect(eq(long, file_size(sym), BIG), "it leads there");
+	cr_expect(eq(int, (int)done, LINK_COPY),
+		  "no way through their folders");
 }
 
 Test(alternate, damage_is_found_and_healed_in_our_own)
@@ -183,21 +183,41 @@ Test(alternate, another_users_damaged_blob_is_not_copied)
 	content_close(ct);
 }
 
-/* Another user's file may change between the check and a use of its name. */
-Test(alternate, no_symlink_leads_to_another_users_blob)
+/* Whoever may write may do so through a mapping, which no stat shows. */
+Test(alternate, roots_blob_that_others_may_write_is_copied_too)
 {
 	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
-	cleanup_free char *to = xasprintf("%s/b", f.dir);
-	struct link_request rq = {.digest = &s.spec.digest,
-				  .size = BIG,
-				  .mode = 0644,
-				  .how = LINK_SYMLINK};
-	enum link_how done;
+	struct content *ct = content_of(&f, &s);
+
+	cr_assert(eq(int, chmod(theirs, 0464), 0));
+	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	cr_expect(eq(u32, count_files(&f, "blobs"), 1), "a copy");
+	content_close(ct);
+}
+
+Test(alternate, what_is_kept_needs_nobody_else)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+	struct digest other = digest_of_str("other");
+
+	cr_expect(eq(int, cache_blob_keep(f.c, &other, 5), -ENOENT));
+	cr_assert(eq(int, cache_blob_keep(f.c, &s.spec.digest, BIG), 0));
+	cr_expect(eq(u32, count_files(&f, "blobs"), 0), "ours, or root's");
+	give_away(theirs);
+	cr_assert(eq(int, cache_blob_keep(f.c, &s.spec.digest, BIG), 0));
+	cr_expect(eq(u32, count_files(&f, "blobs"), 1), "a copy");
+	cr_assert(eq(int, unlink(theirs), 0));
+	cr_expect(eq(int, cache_blob_keep(f.c, &s.spec.digest, BIG), 0));
+}
+
+Test(alternate, damage_is_not_kept)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
 
 	give_away(theirs);
-	cr_assert(eq(int, cache_link_out(f.c, &rq, AT_FDCWD, to, &done, NULL),
-		     0));
-	cr_expect(eq(int, (int)done, LINK_COPY));
+	flip_byte(theirs, 0);
+	cr_expect(eq(int, cache_blob_keep(f.c, &s.spec.digest, BIG), -ENOENT));
+	cr_expect(eq(u32, count_files(&f, "blobs"), 0));
 }
 
 Test(alternate, odd_things_under_a_name_are_nothing)
