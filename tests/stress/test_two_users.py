@@ -18,7 +18,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
-from mopstest import MOPS, MOPSFS, Failed, need_root, run, same, sha256_file, snapshot, wait_for, \
+from mopstest import MOPS, MOPSFS, Failed, need_fuse, need_root, run, same, sha256_file, snapshot, wait_for, \
     write_random  # noqa: E402
 
 ALICE, MALLORY, GROUP = 61001, 61002, 61000
@@ -235,6 +235,21 @@ def world(env):
     return snapshot(top)
 
 
+def readable_cache(env, uid):
+    """A folder that others may read, and its owner."""
+    at = env.fresh("theirs")
+    os.chown(at, uid, GROUP)
+    at.chmod(0o755)
+    return at, User(env, uid, MOPS_CACHE_DIR=str(at))
+
+
+def only_in_caches(env):
+    """From here on the registry has the documents, and no content."""
+    for path in list((env.base / "data/mops/registry").rglob("*")):
+        if path.is_file() and path.stat().st_size > 50_000:
+            path.unlink()
+
+
 def shared_folder(env, mode=0o3770, owner=0):
     at = env.fresh("shared")
     os.chown(at, owner, GROUP)
@@ -274,10 +289,7 @@ def members_use_what_another_one_has(env):
     at = shared_folder(env)
     alice, mallory = members(env, at)
     mallory.mops("pull", "demo:1")
-    blobs = env.base / "data/mops/registry"
-    for path in list(blobs.rglob("*")):  # the big contents are nowhere else from here on
-        if path.is_file() and path.stat().st_size > 50_000:
-            path.unlink()
+    only_in_caches(env)
     use(alice, want, 0)
     alice.mops("pull", "demo:1")
     for path in at.rglob("*"):
@@ -306,39 +318,121 @@ def a_hostile_member_of_the_group(env):
         raise Failed(p.stdout.decode())
 
 
-def a_mount_above_a_hostile_members_cache(env):
+def mounts_beside(env, want, vandal, own, settings):
     """Root's own, since not every machine lets users mount."""
-    want = world(env)
-    at = shared_folder(env)
-    _, mallory = members(env, at)
-    mallory.mops("pull", "demo:1")
-    vandal = Vandal(at / str(MALLORY), 2)
     for n in range(MOUNTS):
         for path in vandal.saved:
             vandal.restore(vandal.blobs / path)
             os.chown(vandal.blobs / path, MALLORY, GROUP)
         vandal.random.seed(n)
-        shutil.rmtree(at / "0", ignore_errors=True)
-        with child(MALLORY, vandal), \
-                env.mount("demo:1", env={"MOPS_CACHE_DIR": str(at), "MOPS_CACHE_SHARED": "group"}) as mnt:
+        shutil.rmtree(own, ignore_errors=True)
+        with child(MALLORY, vandal), env.mount("demo:1", env=settings) as mnt:
             for i in range(3):
                 same(want, snapshot(mnt), f"mount {n}, read {i}")
                 with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
                     f.write("1")
 
 
+def a_mount_above_a_hostile_members_cache(env):
+    want = world(env)
+    at = shared_folder(env)
+    _, mallory = members(env, at)
+    mallory.mops("pull", "demo:1")
+    mounts_beside(env, want, Vandal(at / str(MALLORY), 2), at / "0",
+                  {"MOPS_CACHE_DIR": str(at), "MOPS_CACHE_SHARED": "group"})
+
+
+def a_mount_above_a_hostile_alternate(env):
+    want = world(env)
+    theirs, mallory = readable_cache(env, MALLORY)
+    mallory.mops("pull", "demo:1")
+    own = env.base / "own"
+    mounts_beside(env, want, Vandal(theirs, 4), own,
+                  {"MOPS_CACHE_DIR": str(own), "MOPS_CACHE_ALTERNATES": str(theirs)})
+
+
 def a_hostile_owner_of_an_alternate(env):
     want = world(env)
-    theirs = env.fresh("theirs")
-    os.chown(theirs, MALLORY, GROUP)
-    theirs.chmod(0o755)
-    mallory = User(env, MALLORY, MOPS_CACHE_DIR=str(theirs))
+    theirs, mallory = readable_cache(env, MALLORY)
     mallory.mops("pull", "demo:1")
     with child(MALLORY, Vandal(theirs, 3)):
         for n in range(ROUNDS):
             alice = User(env, ALICE, MOPS_CACHE_ALTERNATES=str(theirs))
             alice.vars["MOPS_CACHE_DIR"] = str(alice.path("cache"))
             use(alice, want, n)
+
+
+def a_sites_cache(env):
+    """Root fills it; who reads it copies nothing, and notices damage."""
+    want = world(env)
+    site, root = readable_cache(env, 0)
+    root.mops("pull", "demo:1")
+    before = {p: p.lstat() for p in site.rglob("*")}
+    stored = {p: p.read_bytes() for p in (env.base / "data").rglob("*") if p.is_file()}
+    only_in_caches(env)
+    alice = User(env, ALICE, MOPS_CACHE_ALTERNATES=f"{site}:/nowhere")
+    own = alice.path("cache")
+    alice.vars["MOPS_CACHE_DIR"] = str(own)
+    alice.mops("pull", "demo:1")
+    for n in range(4):
+        use(alice, want, n)
+    settings = {"MOPS_CACHE_DIR": str(env.base / "own"), "MOPS_CACHE_ALTERNATES": str(site)}
+    with env.mount("demo:1", env=settings) as mnt:
+        same(want, snapshot(mnt), "a mount above a site's cache")
+        big = site / "blobs/sha256" / want["m/big.bin"][2][:2] / want["m/big.bin"][2]
+        if sum(p.stat().st_size for p in own.rglob("*") if p.is_file() and not p.is_symlink()) > MIB:
+            raise Failed("a site's blobs were copied")
+        after = {p: p.lstat() for p in site.rglob("*")}
+        for path, st in before.items():
+            now = after.pop(path)
+            if (st.st_ino, st.st_mtime_ns, st.st_ctime_ns, st.st_mode) != \
+                    (now.st_ino, now.st_mtime_ns, now.st_ctime_ns, now.st_mode):
+                raise Failed(f"{path} was touched")
+        if after:
+            raise Failed(f"new in the site's cache: {list(after)}")
+        for path, data in stored.items():
+            path.write_bytes(data)
+            path.chmod(0o644)
+        with open(big, "r+b") as f:  # its administrator errs
+            f.seek(MIB + 5)
+            f.write(bytes([want["m/big.bin"][2].encode()[0] ^ 0xff]) * 9)
+        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
+            f.write("1")
+        same(want, snapshot(mnt), "a mount above a damaged cache of a site")
+    for n in range(4):
+        use(alice, want, n)
+
+
+def what_hangs_is_not_waited_for(env):
+    """A file system that never answers, mounted into what a member offers."""
+    want = world(env)
+    at = shared_folder(env)
+    alice, mallory = members(env, at)
+    mallory.mops("pull", "demo:1")
+    blobs = at / str(MALLORY) / "blobs/sha256"
+    for place in (next(blobs.iterdir()), blobs, at / str(MALLORY)):
+        pids = mount_that_hangs(env, place)
+        try:
+            for n in range(3):
+                shutil.rmtree(at / str(ALICE), ignore_errors=True)
+                use(alice, want, n)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            env.run("umount", "-l", place)
+
+
+def mount_that_hangs(env, place):
+    need_fuse()
+    # Its own cache, and a bundle that is as good as any.
+    env.mopsfs("mount", "demo:1", place, "-o", "allow_other", env={"MOPS_CACHE_DIR": str(env.base / "hung")})
+    worker = json.loads(env.mopsfs("status", place, "--json").stdout)["pid"]
+    with open(f"/proc/{worker}/stat", encoding="ascii") as f:
+        keeper = int(f.read().rsplit(")", 1)[1].split()[1])
+    pids = [keeper, worker]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return pids
 
 
 def private_caches(env):
@@ -381,4 +475,5 @@ def folders_that_are_refused(env):
 
 
 run([members_use_what_another_one_has, a_hostile_member_of_the_group, a_mount_above_a_hostile_members_cache,
-     a_hostile_owner_of_an_alternate, private_caches, folders_that_are_refused])
+     a_mount_above_a_hostile_alternate, a_hostile_owner_of_an_alternate, a_sites_cache, what_hangs_is_not_waited_for,
+     private_caches, folders_that_are_refused])
