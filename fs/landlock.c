@@ -179,7 +179,11 @@ static void allow_settings(const struct ruleset *rs, const struct settings *s)
 {
 	cleanup_strv char **hosts = http_tls_roots();
 
-	allow(rs, s->cache_dir, WRITE);
+	/* Those of other users, and of a site. */
+	if (s->cache_shared)
+		allow(rs, s->cache_dir, READ);
+	for (char **v = s->cache_alternates; v && *v; v++)
+		allow(rs, *v, READ);
 	for (char **v = s->file_roots; v && *v; v++)
 		allow(rs, *v, READ);
 	for (char **v = hosts; v && *v; v++)
@@ -230,6 +234,7 @@ int landlock_make(const struct sandbox_rules *rules)
 		return -errno;
 	allow_system(&rs);
 	allow_credentials(&rs);
+	allow(&rs, rules->cache, WRITE);
 	allow_settings(&rs, rules->settings);
 	if (rules->layout)
 		allow(&rs, rules->layout, READ);

@@ -337,6 +337,7 @@ static void give_up_rights(struct worker *w)
 	sandbox_enter(
 		&(struct sandbox_rules){
 			.settings = w->job->settings,
+			.cache = cache_path(m->cache),
 			.layout = ref->layout ? ref->registry : NULL,
 			.socket = socket,
 			.keep_admin = r.passthrough,

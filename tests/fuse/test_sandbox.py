@@ -338,6 +338,38 @@ def trimming_goes_on(env):
         same(top, at)
 
 
+def other_caches_are_read_and_not_written(env):
+    """One of a site, and those of a group whose other members are just folders here."""
+    need_ptrace()
+    top = bundle(env)
+    site = env.fresh("site")
+    env.mops("pull", "demo:1.0", env={"MOPS_CACHE_DIR": str(site)})
+    group = env.fresh("group")
+    group.chmod(0o3770)
+    (group / "61001/blobs/sha256").mkdir(parents=True)
+    (group / "61001/blobs/sha256/file").write_text("theirs")
+    for path in (env.base / "data").rglob("*"):
+        if path.is_file() and path.stat().st_size > 1 << 20:
+            path.unlink()
+    shared = {"MOPS_CACHE_DIR": str(group), "MOPS_CACHE_SHARED": "group", "MOPS_CACHE_ALTERNATES": str(site)}
+    for settings in ({"MOPS_CACHE_ALTERNATES": str(site)}, shared):
+        with env.mount("demo:1.0", "-o", "io=cached", env=settings) as at:
+            same(top, at)
+            pid = status(env, at)["pid"]
+            confined(pid)
+            with Taken(pid) as t:
+                for folder in [site] + [group / "61001"] * ("MOPS_CACHE_SHARED" in settings):
+                    one = next(p for p in (folder / "blobs").rglob("*") if p.is_file())
+                    fd = t.call("openat", -100, str(one), os.O_RDONLY, 0)
+                    expect(fd >= 0, f"{one}: {fd}")
+                    expect(t.call("close", fd) == 0)
+                    for path, flags in ((one, os.O_WRONLY), (one.parent / "new", os.O_WRONLY | os.O_CREAT)):
+                        r = t.call("openat", -100, str(path), flags, 0o600)
+                        expect(r == -errno.EACCES, f"{path}: {r}")
+                    expect(t.call("unlinkat", -100, str(one), 0) == -errno.EACCES)
+            same(top, at)
+
+
 if __name__ == "__main__":
     mopstest.run([
         every_thread_has_no_more_than_it_needs,
@@ -350,4 +382,5 @@ if __name__ == "__main__":
         authorities_in_a_folder,
         without_a_descriptor_reads_fail_at_once,
         trimming_goes_on,
+        other_caches_are_read_and_not_written,
     ])
