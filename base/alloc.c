@@ -58,13 +58,19 @@ void *xmemdup(const void *p, size_t n)
 	return copy;
 }
 
+/* vasprintf() grows its buffer and leaves what it had, secrets too, behind. */
 char *xvasprintf(const char *fmt, va_list ap)
 {
-	char *s = NULL;
+	va_list again;
+	char *s;
+	int n;
 
-	if (vasprintf(&s, fmt, ap) < 0)
-		s = NULL;
-	return or_abort(s);
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	s = or_abort(n < 0 ? NULL : malloc((size_t)n + 1));
+	vsnprintf(s, (size_t)n + 1, fmt, ap);
+	return s;
 }
 
 char *xasprintf(const char *fmt, ...)

@@ -72,15 +72,22 @@ void strbuf_adds(struct strbuf *sb, const char *s)
 	strbuf_add(sb, s, strlen(s));
 }
 
+/* In place: a copy elsewhere would not be wiped. */
 void strbuf_addf(struct strbuf *sb, const char *fmt, ...)
 {
-	cleanup_free char *s = NULL;
 	va_list ap;
+	int n;
 
 	va_start(ap, fmt);
-	s = xvasprintf(fmt, ap);
+	n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
-	strbuf_adds(sb, s);
+	if (n < 0)
+		abort();
+	strbuf_grow(sb, (size_t)n);
+	va_start(ap, fmt);
+	vsnprintf(sb->buf + sb->len, (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	sb->len += (size_t)n;
 }
 
 void strbuf_add_size(struct strbuf *sb, uint64_t bytes)

@@ -105,8 +105,10 @@ static bool is_command(const char *command, char *const *argv)
 	cleanup_strv char **words = NULL;
 	size_t i = 0;
 
-	if (!command || split(command, &words, NULL) < 0 ||
-	    locate(&words[0], NULL) < 0)
+	if (!command || split(command, &words, NULL) < 0)
+		return false;
+	assert(words);
+	if (locate(&words[0], NULL) < 0)
 		return false;
 	while (words[i] && argv[i] && !strcmp(words[i], argv[i]))
 		i++;

@@ -18,11 +18,6 @@
 #define IDLE_CONNECTIONS 64L
 #define POLL_MS          1000
 
-static void global_init(void)
-{
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 static char *dup_or_null(const char *s)
 {
 	return s ? xstrdup(s) : NULL;
@@ -42,7 +37,7 @@ int http_client_new(const struct http_client_options *o,
 	r = http_proxies_load(&proxies, errp);
 	if (r < 0)
 		return r;
-	pthread_once(&once, global_init);
+	pthread_once(&once, http_memory_init);
 	c = xcalloc(1, sizeof(*c));
 	c->times = o->times;
 	c->ca_file = dup_or_null(o->ca_file);

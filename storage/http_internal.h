@@ -23,6 +23,9 @@
 
 #define HTTP_ERROR_BODY_MAX 65536
 
+/* Begin with libcurl; once per process. */
+void http_memory_init(void);
+
 /* Bytes per second over all transfers; the client's thread only. */
 struct rate_limit {
 	uint64_t per_second; /* 0: none */
