@@ -21,9 +21,9 @@ struct control;
 /* Never fatal to a mount: NULL, and a line in the log, when it cannot be.
  * @listener is a predecessor's socket, or -1: a new one. */
 struct control *control_start(struct mount *m, int link, int listener);
-/* The listening socket, still the control's; -1 for NULL. */
-/* Where it is, heap; NULL: nowhere. */
+/* Where a listening socket is, heap; NULL: nowhere. */
 char *control_path(int listener);
+/* The listening socket, still the control's; -1 for NULL. */
 int control_listener(const struct control *c);
 /* Remove the name of a listening socket. */
 void control_remove(int listener);

@@ -160,19 +160,18 @@ static void choose_path(struct opens *o, const struct fuse_conn_info *conn)
 
 	if (io == IO_CACHED) {
 		why = "asked for";
+	} else if (io == IO_AUTO && !role_wants_passthrough(o->m)) {
+		why = "small files: less than 100 kB that can be passed "
+		      "through for each file";
 	} else if (flaw) {
 		why = flaw;
 		o->refused = io == IO_PASSTHROUGH;
-	} else if (io == IO_PASSTHROUGH) {
-		why = "asked for";
-		o->passthrough = true;
-	} else if (role_wants_passthrough(o->m)) {
-		why = "big files: at least 100 kB that can be passed through "
-		      "for each file";
-		o->passthrough = true;
 	} else {
-		why = "small files: less than 100 kB that can be passed "
-		      "through for each file";
+		why = io == IO_PASSTHROUGH
+			      ? "asked for"
+			      : "big files: at least 100 kB that can be "
+				"passed through for each file";
+		o->passthrough = true;
 	}
 	o->why = why;
 }

@@ -1,6 +1,8 @@
 /*
- * What a worker takes from itself once it serves: whoever takes it over by
- * some byte of a bundle, a registry or a cache is to get no further than that.
+ * What a worker takes from itself: whoever takes it over by some byte of a
+ * bundle, a registry or a cache is to get no further than that. The first
+ * worker does it once it serves, since mounting needs more; each later one
+ * before it reads anything.
  *
  *   no new privileges, no capability (CAP_SYS_ADMIN stays where files are
  *   passed through: the kernel asks for it at each), no core file, no look into

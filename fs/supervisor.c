@@ -48,6 +48,7 @@
 #include "fs/job.h"
 #include "fs/link.h"
 #include "fs/mountinfo.h"
+#include "fs/sandbox.h"
 #include "fs/unmount.h"
 
 /* So many workers in a row that crash, hang, or never serve, are the end; one
@@ -638,6 +639,8 @@ int supervisor_run(struct mount_job *job)
 			       .next_program = -1,
 			       .asker = -1};
 
+	if (!job->options->no_sandbox)
+		sandbox_prepare();
 	/* A session of our own: the terminal's signals go to the caller. */
 	setsid();
 	if (job->foreground)

@@ -141,6 +141,27 @@ static int open_reference(struct worker *w, const struct op *op,
 	return 0;
 }
 
+/* Mounting is what needs more. So a successor does it before it reads anything
+ * that is not ours; the first worker when it has mounted, in all the threads
+ * that are there by then. */
+static void give_up_rights(struct worker *w, int listener)
+{
+	const struct reference *ref = w->job->reference;
+	cleanup_free char *socket = control_path(listener);
+
+	if (w->job->options->no_sandbox)
+		return;
+	sandbox_enter(
+		&(struct sandbox_rules){
+			.settings = w->job->settings,
+			.cache = cache_path(w->mount.cache),
+			.layout = ref->layout ? ref->registry : NULL,
+			.socket = socket,
+			.keep_admin = w->handover->table->passthrough,
+		},
+		&w->mount.sandbox);
+}
+
 static int open_bundle(struct worker *w, const struct op *op,
 		       struct error **errp)
 {
@@ -151,6 +172,8 @@ static int open_bundle(struct worker *w, const struct op *op,
 
 	if (r == 0)
 		r = session_cache(m->session, &m->cache, errp);
+	if (r == 0 && w->handover->successor)
+		give_up_rights(w, w->handover->listener);
 	if (r == 0)
 		r = session_fetcher(m->session, &m->fetcher, errp);
 	if (r == 0)
@@ -323,35 +346,12 @@ static void let_go(void *opens)
 	opens_let_go(opens);
 }
 
-/* What was needed for mounting is not any more. */
-static void give_up_rights(struct worker *w)
-{
-	const struct reference *ref = w->job->reference;
-	struct mount *m = &w->mount;
-	cleanup_free char *socket = control_path(control_listener(w->control));
-	struct opens_report r;
-
-	if (w->job->options->no_sandbox)
-		return;
-	opens_get_report(m->opens, &r);
-	sandbox_enter(
-		&(struct sandbox_rules){
-			.settings = w->job->settings,
-			.cache = cache_path(m->cache),
-			.layout = ref->layout ? ref->registry : NULL,
-			.socket = socket,
-			.keep_admin = r.passthrough,
-		},
-		&m->sandbox);
-}
-
 static int set_up(struct worker *w, struct error **errp)
 {
 	struct op op = OP_INIT;
 	int r;
 
 	op.cancelled = &w->cancelled;
-	raise_descriptor_limit();
 	r = open_bundle(w, &op, errp);
 	if (r < 0)
 		return r;
@@ -362,7 +362,8 @@ static int set_up(struct worker *w, struct error **errp)
 	r = w->handover->successor ? take_over(w, errp) : begin(w, errp);
 	if (r < 0)
 		return r;
-	give_up_rights(w);
+	if (!w->handover->successor)
+		give_up_rights(w, control_listener(w->control));
 	w->mount.trimmer =
 		trimmer_start(w->mount.session, let_go, w->mount.opens);
 	return 0;
@@ -515,6 +516,7 @@ int worker_run(struct mount_job *job, struct handover *h, int link)
 	r = start_outside(job, &err);
 	if (r == 0)
 		r = log_open(job->log, &err);
+	raise_descriptor_limit();
 	if (r == 0)
 		r = thread_start(&signals, "signals", wait_for_signals, w);
 	if (r == 0)
