@@ -17,7 +17,8 @@
  *   pointer    same but for its fulfilment   UNCHANGED
  *   pointer    anything else                 REPLACED
  *
- * The second choice is taken with --overwrite.
+ * The second choice is taken with --overwrite. What cannot be looked at is no
+ * conflict but an error.
  */
 #include "engine/materialize_internal.h"
 
@@ -95,8 +96,13 @@ static const char *last_name(const char *path)
  * Folders.
  */
 
-static void enter_folder(struct planning *p, unsigned depth, uint32_t node,
-			 const char *name)
+static int cannot_look(const char *path, int r, struct error **errp)
+{
+	return error_set_errno(errp, -r, "cannot look at '%s'", path);
+}
+
+static int enter_folder(struct planning *p, unsigned depth, uint32_t node,
+			const char *path, struct error **errp)
 {
 	const struct level *up = &p->levels[depth];
 	struct level *l = &p->levels[depth + 1];
@@ -106,13 +112,16 @@ static void enter_folder(struct planning *p, unsigned depth, uint32_t node,
 	l->planned = false;
 	l->state = LEVEL_MISSING;
 	if (up->state != LEVEL_THERE)
-		return;
-	l->fd = openat(up->fd, name,
+		return 0;
+	l->fd = openat(up->fd, last_name(path),
 		       O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (l->fd >= 0)
 		l->state = LEVEL_THERE;
-	else if (errno != ENOENT)
+	else if (errno == ENOTDIR || errno == ELOOP)
 		l->state = LEVEL_BLOCKED;
+	else if (errno != ENOENT)
+		return cannot_look(path, -errno, errp);
+	return 0;
 }
 
 /* The folders down to @depth are needed: those that are not there get an
@@ -171,17 +180,17 @@ static bool links_to_blob(const struct mat *m, int dirfd, const char *name,
 	       cache_blob_exists(m->cache, n->digest, n->size);
 }
 
-static void look(struct planning *p, struct mat_entry *e, int dirfd,
-		 const char *name, const struct tree_node *n)
+static int look(struct planning *p, struct mat_entry *e, int dirfd,
+		const char *path, const struct tree_node *n,
+		struct error **errp)
 {
+	const char *name = last_name(path);
 	struct mat *m = p->m;
 	bool file = n->kind == TREE_FILE;
 	struct stat st;
 
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		e->action = errno == ENOENT ? MAT_CREATED : clash(m);
-		return;
-	}
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : cannot_look(path, -errno, errp);
 	e->action = clash(m);
 	if (S_ISDIR(st.st_mode)) {
 		e->folder_was = folder_is_empty(dirfd, name);
@@ -195,11 +204,12 @@ static void look(struct planning *p, struct mat_entry *e, int dirfd,
 			 : link_is(dirfd, name, n->target, n->target_len))
 			e->action = MAT_UNCHANGED;
 	}
+	return 0;
 }
 
-static void plan_leaf(struct planning *p, uint32_t node,
-		      const struct tree_node *n, const char *path,
-		      unsigned depth)
+static int plan_leaf(struct planning *p, uint32_t node,
+		     const struct tree_node *n, const char *path,
+		     unsigned depth, struct error **errp)
 {
 	struct level *up = &p->levels[depth];
 	struct mat_entry *e;
@@ -207,8 +217,7 @@ static void plan_leaf(struct planning *p, uint32_t node,
 	need_folders(p, depth);
 	e = add(p->m, n->kind == TREE_FILE ? MAT_FILE : MAT_SYMLINK, node,
 		MAT_CREATED);
-	if (up->state == LEVEL_THERE)
-		look(p, e, up->fd, last_name(path), n);
+	return up->state == LEVEL_THERE ? look(p, e, up->fd, path, n, errp) : 0;
 }
 
 int mat_node_source(struct mat *m, const struct tree_node *n,
@@ -387,8 +396,7 @@ static int plan_file(struct planning *p, uint32_t node,
 			return r;
 	}
 	m->out->bytes += n->size;
-	plan_leaf(p, node, n, path, depth);
-	return 0;
+	return plan_leaf(p, node, n, path, depth, errp);
 }
 
 static int plan_node(void *ctx, uint32_t node, const struct tree_node *n,
@@ -400,18 +408,18 @@ static int plan_node(void *ctx, uint32_t node, const struct tree_node *n,
 	unsigned depth = depth_of(path);
 
 	if (n->kind == TREE_DIR) {
-		enter_folder(p, depth, node, last_name(path));
-		if (wanted)
+		int r = enter_folder(p, depth, node, path, errp);
+
+		if (r >= 0 && wanted)
 			need_folders(p, depth + 1);
-		return 0;
+		return r;
 	}
 	if (!wanted)
 		return 0;
 	if (n->kind == TREE_FILE)
 		return plan_file(p, node, n, path, depth, errp);
 	p->m->out->files++;
-	plan_leaf(p, node, n, path, depth);
-	return 0;
+	return plan_leaf(p, node, n, path, depth, errp);
 }
 
 static int walk(struct mat *m, struct error **errp)
@@ -450,21 +458,24 @@ static bool is_the_blob(const struct mat *m, const struct tree_node *n,
 	       blob.st_dev == st->st_dev;
 }
 
-static bool same_content(const struct mat *m, const struct tree_node *n,
-			 const char *path)
+/* 1 the same, 0 not, -errno: who knows. */
+static int same_content(const struct mat *m, const struct tree_node *n,
+			const char *path)
 {
 	cleanup_fd int fd = io_open_beneath(
 		m->dest, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
 	struct digest got;
 	struct stat st = {0};
+	int r;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    (uint64_t)st.st_size != n->size)
-		return false;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fd < 0 ? fd : -errno;
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != n->size)
+		return 0;
 	if (is_the_blob(m, n, &st))
-		return true;
-	return digest_of_fd(fd, 0, n->size, &got, NULL) >= 0 &&
-	       digest_equal(&got, n->digest);
+		return 1;
+	r = digest_of_fd(fd, 0, n->size, &got, NULL);
+	return r < 0 ? r : digest_equal(&got, n->digest);
 }
 
 static int compare_one(void *ctx, size_t i, struct error **errp)
@@ -484,7 +495,10 @@ static int compare_one(void *ctx, size_t i, struct error **errp)
 	if (r < 0)
 		return r;
 	assert(n.digest); /* only files are compared */
-	if (same_content(m, &n, strbuf_str(&path)))
+	r = same_content(m, &n, strbuf_str(&path));
+	if (r < 0 && r != -ENOENT && !m->o->overwrite)
+		return cannot_look(strbuf_str(&path), r, errp);
+	if (r > 0)
 		e->action = MAT_UNCHANGED;
 	return 0;
 }

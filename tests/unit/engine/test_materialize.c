@@ -2,6 +2,7 @@
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -224,6 +225,26 @@ Test(materialize, same_bytes_are_no_conflict_but_another_x_bit_is)
 	s.o.overwrite = true;
 	cr_assert(eq(int, run(&s), 0));
 	cr_expect(eq(uint, stat_of(&s, "README.md").st_mode & 07777, 0644));
+}
+
+/* It may be what belongs there: nobody is told to overwrite it. */
+Test(materialize, what_cannot_be_compared_is_an_error_and_no_conflict)
+{
+	cleanup_scene struct scene s;
+
+	scene_open(&s, NULL);
+	s.o.writable = true;
+	cr_assert(eq(int, run(&s), 0));
+	cleanup_free char *path = at(&s, "README.md");
+	cleanup_fd int holder = open(path, O_RDWR | O_CLOEXEC);
+	signal(SIGIO, SIG_IGN);
+	if (holder < 0 || fcntl(holder, F_SETLEASE, F_WRLCK) < 0)
+		cr_skip_test("no leases on this file system");
+	cr_expect(eq(int, run(&s), -EAGAIN));
+	cr_expect(eq(int, s.err->kind, ERROR_DOWNLOAD));
+	cr_assert(eq(int, fcntl(holder, F_SETLEASE, F_UNLCK), 0));
+	cr_expect(eq(int, run(&s), 0));
+	cr_expect(eq(u64, s.res.unchanged, N_FILES + 1));
 }
 
 Test(materialize, a_folder_gives_way_only_when_it_is_empty)
