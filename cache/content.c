@@ -429,7 +429,12 @@ static int put_single(struct content *ct, const void *buf, size_t n,
 	name = partial_name(ct, ".part");
 	if (shard_make(ct->c, ROOM_PARTIAL, name.str) >= 0)
 		(void)link_fd(draft_fd(s), ct->c->room[ROOM_PARTIAL], name.str);
-	backing_adopt(ct, &s);
+	if (cache_blob_exists(ct->c, &ct->digest, ct->size))
+		/* Sealed since we looked, and its partial gone before ours
+		 * came: nobody else would take it away. */
+		partial_unlink_file(ct, draft_fd(s));
+	else
+		backing_adopt(ct, &s);
 	return 0;
 }
 

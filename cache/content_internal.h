@@ -102,6 +102,8 @@ int partial_make(struct content *ct, struct backing *ret);
 int partial_open_single(struct content *ct, struct backing *ret);
 /* Delete a partial, so that other processes see it. */
 void partial_discard(struct content *ct, const struct backing *b);
+/* Take away the name of @fd, a content of one chunk, if it is its file's. */
+void partial_unlink_file(struct content *ct, int fd);
 /* Remove the names that a killed sealer left. */
 void partial_unlink(struct content *ct);
 

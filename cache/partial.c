@@ -91,6 +91,11 @@ void partial_discard(struct content *ct, const struct backing *b)
 		unlink_if(ct, ".part", b->fd);
 }
 
+void partial_unlink_file(struct content *ct, int fd)
+{
+	unlink_if(ct, ".part", fd);
+}
+
 void partial_unlink(struct content *ct)
 {
 	unlink_if(ct, ".map", -1);
