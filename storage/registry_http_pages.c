@@ -57,7 +57,11 @@ static int one_page(struct registry_http *h, const char *repo,
 		return registry_http_refused(h, answer, NULL, errp);
 	r = json_parse(answer->body, answer->body_len, &JSON_LIMITS_BIG, &doc,
 		       errp);
-	return r < 0 ? r : page(ctx, doc, errp);
+	if (r < 0)
+		return r;
+	if (json_type(doc) != JSON_OBJECT)
+		return error_set(errp, EPROTO, "the answer is no object");
+	return page(ctx, doc, errp);
 }
 
 int registry_http_pages(struct registry_http *h, const char *repo,
@@ -120,6 +124,9 @@ static int add_names(const struct json *list, bool (*valid)(const char *s),
 	int r = 0;
 
 	/* Some registries say null for none, others mix digests in. */
+	if (list && json_type(list) != JSON_ARRAY &&
+	    json_type(list) != JSON_NULL)
+		return error_set(errp, EPROTO, "the answer has no list");
 	for (const struct json *v = json_first(list); v && r == 0;
 	     v = json_next(v))
 		if (json_str(v) && valid(json_str(v)))
