@@ -125,6 +125,8 @@ void json_put_str(struct json_writer *w, const char *key, const char *s);
 void json_put_int(struct json_writer *w, const char *key, int64_t v);
 void json_put_bool(struct json_writer *w, const char *key, bool v);
 void json_put_null(struct json_writer *w, const char *key);
+/* A value that a writer of its own made. */
+void json_put_raw(struct json_writer *w, const char *key, const char *text);
 /* Bytes as standard base64 with padding. */
 void json_put_base64(struct json_writer *w, const char *key, const void *p,
 		     size_t n);

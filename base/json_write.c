@@ -109,6 +109,12 @@ static void end(struct json_writer *w, bool is_object)
 	strbuf_addc(w->out, is_object ? '}' : ']');
 }
 
+void json_put_raw(struct json_writer *w, const char *key, const char *text)
+{
+	before_value(w, key);
+	strbuf_adds(w->out, text);
+}
+
 void json_begin_object(struct json_writer *w, const char *key)
 {
 	begin(w, key, true);

@@ -27,7 +27,8 @@ static const char *const rank_names[LOCK_RANKS] = {
 	[LOCK_TRANSFER] = "transfer", [LOCK_FAKE] = "fake",
 	[LOCK_POOL] = "pool",         [LOCK_EACH] = "each",
 	[LOCK_HASH] = "hash",         [LOCK_PROGRESS] = "progress",
-	[LOCK_LOG] = "log",
+	[LOCK_LOG] = "log",           [LOCK_RATE] = "rate",
+	[LOCK_VERIFY] = "verify",
 };
 
 static _Thread_local uint32_t held;

@@ -18,6 +18,7 @@ enum lock_rank {
 	LOCK_SESSION,  /* engine: what a session made so far */
 	LOCK_FETCH,    /* engine: the fetcher's queue */
 	LOCK_SOURCE,   /* engine: one source's chunk states */
+	LOCK_VERIFY,   /* cache: what a verification found */
 	LOCK_CACHE,    /* cache: tables of the cache */
 	LOCK_PARTIAL,  /* cache: one partial blob */
 	LOCK_DISTRUST, /* cache: damaged blobs of alternate caches */
@@ -30,6 +31,7 @@ enum lock_rank {
 	LOCK_POOL,     /* base: a thread pool's queue */
 	LOCK_EACH,     /* base: one pool_for_each() */
 	LOCK_HASH,     /* base: the two threads that hash one file */
+	LOCK_RATE,     /* base: a rate limit's balance */
 	LOCK_PROGRESS, /* base: progress counters' display */
 	LOCK_LOG,      /* base: the log sink; always last */
 	LOCK_RANKS

@@ -207,21 +207,6 @@ int cache_blob_open_passthrough(struct cache *c, const struct digest *d,
  * and the blob's name still leads to it. */
 bool cache_blob_still_passable(struct cache *c, const struct digest *d, int fd);
 
-/*
- * mops verify --cache: re-hash every sealed blob and document, check every
- * partial. Damaged ones are moved to quarantine/.
- */
-struct cache_report {
-	uint64_t blobs, bytes;     /* sealed, looked at */
-	uint64_t partials, chunks; /* looked at */
-	uint64_t damaged;
-	uint64_t removed_partials;
-};
-int cache_verify(struct cache *c, struct cache_report *ret,
-		 void (*damaged)(void *ctx, const struct digest *d,
-				 const char *what),
-		 void *ctx, const struct op *op, struct error **errp);
-
 /* What the cache holds, for status and du. */
 struct cache_usage {
 	uint64_t blobs, blob_bytes, partials, partial_bytes;

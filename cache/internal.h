@@ -265,6 +265,9 @@ typedef int room_walk_fn(void *ctx, const char *name, const char *base,
 			 const struct stat *st);
 int room_walk(struct cache *c, enum cache_room room, room_walk_fn *fn,
 	      void *ctx);
+/* One of those folders; it may be missing. */
+int shard_walk(struct cache *c, enum cache_room room, const char *shard,
+	       room_walk_fn *fn, void *ctx);
 /* The names in @dirfd but "." and "..". */
 int dir_each(int dirfd, int (*fn)(void *ctx, int dirfd, const char *name),
 	     void *ctx);

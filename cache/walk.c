@@ -25,11 +25,12 @@ static int walk_dir(int parent, const char *name, DIR **ret)
 	return 0;
 }
 
-static int walk_shard(int room, const char *shard, room_walk_fn *fn, void *ctx)
+int shard_walk(struct cache *c, enum cache_room room, const char *shard,
+	       room_walk_fn *fn, void *ctx)
 {
 	cleanup_dir DIR *d = NULL;
 	struct dirent *e;
-	int r = walk_dir(room, shard, &d);
+	int r = walk_dir(c->room[room], shard, &d);
 
 	while (r == 0 && d && (e = readdir(d))) {
 		char name[3 + NAME_MAX + 1];
@@ -54,7 +55,7 @@ int room_walk(struct cache *c, enum cache_room room, room_walk_fn *fn,
 
 	while (r == 0 && d && (e = readdir(d)))
 		if (strlen(e->d_name) == 2 && e->d_name[0] != '.')
-			r = walk_shard(c->room[room], e->d_name, fn, ctx);
+			r = shard_walk(c, room, e->d_name, fn, ctx);
 	return r;
 }
 

@@ -303,6 +303,7 @@ void cli_release(struct cli *cli)
 	free(cli->values);
 	free(cli->flags);
 	strv_free(cli->details);
+	free(cli->findings);
 	*cli = (struct cli){0};
 }
 

@@ -67,9 +67,9 @@ struct cli {
 	struct settings_flag *flags; /* common flags that are settings */
 	size_t n_flags;
 	struct settings settings; /* loaded by cli_main() */
-	/* With --json: lines that belong to the error that run() returns;
-	 * NULL-ended, heap. */
-	char **details;
+	/* With --json: what belongs to the error that run() returns. */
+	char **details; /* lines, NULL-ended, heap */
+	char *findings; /* a JSON array, heap */
 };
 
 /*

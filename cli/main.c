@@ -75,7 +75,10 @@ int cli_main(const struct program *p, int argc, char *const *argv)
 		return r;
 	if (interrupt_signal())
 		return 128 + interrupt_signal();
-	if (err)
-		output_error(p->name, cli.json, err, cli.details);
+	if (err) {
+		const struct error_more more = {cli.details, cli.findings};
+
+		output_error(p->name, cli.json, err, &more);
+	}
 	return output_exit_status(err);
 }

@@ -23,7 +23,7 @@ static void put_details(struct json_writer *w, char *const *details)
 	json_end_array(w);
 }
 
-static void error_json(const struct error *err, char *const *details)
+static void error_json(const struct error *err, const struct error_more *more)
 {
 	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
 	cleanup_free char *message = escape_str(err->message);
@@ -32,10 +32,12 @@ static void error_json(const struct error *err, char *const *details)
 
 	json_writer_init(&w, &doc);
 	json_begin_object(&w, NULL);
-	if (details)
-		put_details(&w, details);
+	if (more && more->details)
+		put_details(&w, more->details);
 	json_put_str(&w, "error", error_kind_name(err->kind));
 	json_put_int(&w, "exit_code", output_exit_status(err));
+	if (more && more->findings)
+		json_put_raw(&w, "findings", more->findings);
 	if (hint)
 		json_put_str(&w, "hint", hint);
 	json_put_str(&w, "message", message);
@@ -45,10 +47,10 @@ static void error_json(const struct error *err, char *const *details)
 }
 
 void output_error(const char *name, bool json, const struct error *err,
-		  char *const *details)
+		  const struct error_more *more)
 {
 	if (json) {
-		error_json(err, details);
+		error_json(err, more);
 		return;
 	}
 	print_line(stderr, "%s: %s", name, err->message);

@@ -21,14 +21,20 @@ enum exit_status {
 /* The exit status of an error: the number of its kind. */
 int output_exit_status(const struct error *err);
 
+/* What goes with an error in JSON alone. Members may be NULL. */
+struct error_more {
+	char *const *details; /* lines, NULL-ended */
+	const char *findings; /* a JSON array */
+};
+
 /*
  * The one place where an error is printed: `NAME: message` and, when there is
  * advice, a second line; with @json the object
- * {"details","error","exit_code","hint","message"} on stdout instead. @details
- * (NULL-ended, or NULL) is for @json alone.
+ * {"details","error","exit_code","findings","hint","message"} on stdout
+ * instead. @more may be NULL.
  */
 void output_error(const char *name, bool json, const struct error *err,
-		  char *const *details);
+		  const struct error_more *more);
 
 /* One JSON document, as one line on stdout. */
 void output_json(const struct strbuf *doc);

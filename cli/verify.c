@@ -7,10 +7,13 @@
 #include "cli/output.h"
 #include "cli/run.h"
 #include "cli/verbs.h"
+#include "cli/verify_cache.h"
 
 const struct arg_option options_verify[] = {
 	{"deep", 0, NULL, false, "hash every byte at the registry, too"},
-	{"cache", 0, NULL, false, "re-hash the cache; contacts no registry"},
+	{"cache", 0, NULL, false, "re-hash the cache"},
+	{"restart", 0, NULL, false,
+	 "with --cache: do not go on with a scan that was interrupted"},
 	{0},
 };
 
@@ -23,14 +26,6 @@ static void found(void *ctx, const char *line)
 		strv_append(&cli->details, xstrdup(line));
 	else
 		print_line(stdout, "%s", line);
-}
-
-static void found_damage(void *ctx, const struct digest *d, const char *what)
-{
-	cleanup_free char *line =
-		xasprintf("%s: %s", digest_to_str(d).str, what);
-
-	found(ctx, line);
 }
 
 struct count {
@@ -50,47 +45,6 @@ static void print_json(const struct count *counts, size_t n)
 		json_put_int(&w, counts[i].name, (int64_t)counts[i].value);
 	json_end_object(&w);
 	output_json(&doc);
-}
-
-static int verify_cache(struct run *run, struct error **errp)
-{
-	struct cache_report c = {0};
-	struct cache *cache;
-	int r = session_cache(run->session, &cache, errp);
-
-	if (r == 0)
-		r = cache_verify(cache, &c, found_damage, run->cli, &run->op,
-				 errp);
-	if (r < 0)
-		return r;
-	if (run->cli->json && !c.damaged) {
-		const struct count counts[] = {
-			{"blobs", c.blobs},       {"bytes", c.bytes},
-			{"chunks", c.chunks},     {"damaged", c.damaged},
-			{"partials", c.partials},
-		};
-
-		print_json(counts, ARRAY_SIZE(counts));
-	} else if (!run->cli->json) {
-		print_line(stdout,
-			   "%llu blobs (%s), %llu partial (%llu chunks): "
-			   "%llu damaged",
-			   (unsigned long long)c.blobs,
-			   output_size(c.bytes).str,
-			   (unsigned long long)c.partials,
-			   (unsigned long long)c.chunks,
-			   (unsigned long long)c.damaged);
-	}
-	if (c.damaged)
-		return error_hint(
-			errp,
-			error_set(errp, EBADMSG,
-				  "%llu damaged in the cache '%s'",
-				  (unsigned long long)c.damaged,
-				  cache_path(cache)),
-			"they were moved to quarantine/ and will be fetched "
-			"again when they are needed");
-	return 0;
 }
 
 /* "3 externals (2 by the store's checksum, 1 by size alone)", heap. */
@@ -166,8 +120,11 @@ int verb_verify(struct cli *cli, struct error **errp)
 		return error_set(errp, EINVAL,
 				 "--deep is for a reference: --cache always "
 				 "hashes every byte");
+	if (!cache && cli_has(cli, "restart"))
+		return error_set(errp, EINVAL, "--restart is for --cache");
 	r = run_begin(cli, &run, errp);
 	if (r < 0)
 		return r;
-	return cache ? verify_cache(&run, errp) : verify_registry(&run, errp);
+	return cache ? run_verify_cache(&run, errp)
+		     : verify_registry(&run, errp);
 }

@@ -15,6 +15,7 @@
 
 #include "base/lock.h"
 #include "base/map.h"
+#include "base/rate_limit.h"
 #include "storage/http.h"
 #include "storage/http_headers.h"
 #include "storage/http_proxy.h"
@@ -25,13 +26,6 @@
 
 /* Begin with libcurl; once per process. */
 void http_memory_init(void);
-
-/* Bytes per second over all transfers; the client's thread only. */
-struct rate_limit {
-	uint64_t per_second; /* 0: none */
-	int64_t balance;     /* bytes that may pass now; may be negative */
-	int64_t last_ns;
-};
 
 struct http_client {
 	struct retry_times times;
@@ -58,7 +52,7 @@ struct http_client {
 	struct transfer *waiting; /* for a slot, oldest first */
 	struct transfer *running;
 	struct map slots; /* origin → transfers running, as an integer */
-	struct rate_limit rate;
+	struct rate_limit rate; /* over all transfers */
 };
 
 /* What one exchange sends, and to whom. */
@@ -147,13 +141,6 @@ int http_tls_get(struct http_client *c, const struct http_url *u,
 		 const char *ca_file, struct http_tls **ret,
 		 struct error **errp);
 void http_tls_release(struct http_client *c);
-
-/* http_rate.c */
-void rate_limit_init(struct rate_limit *r, uint64_t per_second);
-/* True when @n bytes may pass now; then they are counted. */
-bool rate_limit_take(struct rate_limit *r, size_t n);
-/* Milliseconds until bytes may pass again, 0: now. */
-int64_t rate_limit_wait_ms(struct rate_limit *r);
 
 /* http_cause.c: what a finished transfer that failed was about. Sets @errp. */
 enum attempt transfer_cause(struct transfer *t, const struct http_url *url,

@@ -16,6 +16,7 @@
 #include "cache/content.h"
 #include "cache/content_map.h"
 #include "cache/internal.h"
+#include "cache/verify_internal.h"
 #include "tests/fuzz/fuzz.h"
 
 static void put64(uint8_t *at, uint64_t v)
@@ -129,10 +130,33 @@ static void fuzz_hashes(uint8_t *p, size_t n)
 	}
 }
 
+static void try_note(const uint8_t *p, size_t n)
+{
+	struct note note;
+
+	if (note_parse(p, n, &note) == 0)
+		assert(note.begun_ns >= 0 && note.sound >= NOTE_HEADER &&
+		       note.sound <= n && note.n <= n / NOTE_RECORD);
+	note_release(&note);
+}
+
+static void fuzz_note(uint8_t *p, size_t n)
+{
+	try_note(p, n);
+	if (n < NOTE_HEADER)
+		return;
+	put64(p + 16, XXH3_64bits(p, 16));
+	for (size_t at = NOTE_HEADER; n - at >= NOTE_RECORD; at += NOTE_RECORD)
+		put64(p + at + NOTE_RECORD - 8,
+		      XXH3_64bits(p + at, NOTE_RECORD - 8));
+	try_note(p, n);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const parsers[])(uint8_t * p, size_t n) = {
-		fuzz_map, fuzz_stat, fuzz_ref, fuzz_lease, fuzz_hashes,
+		fuzz_map,   fuzz_stat,   fuzz_ref,
+		fuzz_lease, fuzz_hashes, fuzz_note,
 	};
 	uint8_t *copy;
 

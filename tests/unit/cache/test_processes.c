@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "base/random.h"
+#include "cache/verify.h"
 #include "fixture.h"
 
 static struct fixture f;
@@ -181,6 +182,7 @@ Test(processes, hold_a_claim_one_at_a_time)
 Test(processes, killed_at_any_moment_do_no_harm, .timeout = 50)
 {
 	cleanup_source struct source big, small;
+	const struct cache_verify_options options = {.restart = true};
 	struct cache_report report;
 	unsigned killed = 0;
 
@@ -210,9 +212,8 @@ Test(processes, killed_at_any_moment_do_no_harm, .timeout = 50)
 			unlink(a);
 			unlink(b);
 		}
-		cr_assert(eq(int,
-			     cache_verify(f.c, &report, NULL, NULL, NULL, NULL),
-			     0));
+		cr_assert(
+			eq(int, cache_verify(f.c, &options, &report, NULL), 0));
 		cr_expect(eq(u64, report.damaged, 0));
 	}
 	cr_expect(gt(u32, killed, 5), "else this tests nothing");

@@ -43,11 +43,13 @@ Test(output_error, carries_what_was_found_escaped, .init = cr_redirect_stdout)
 	cleanup_error struct error *err = make_error();
 	char one[] = "a: gone", two[] = "b\033[2J: wrong";
 	char *details[] = {one, two, NULL};
+	const struct error_more more = {details, "[{\"n\":1}]"};
 
-	output_error("prog", true, err, details);
+	output_error("prog", true, err, &more);
 	cr_assert_stdout_eq_str("{\"details\":[\"a: gone\","
 				"\"b\\\\x1b[2J: wrong\"],"
 				"\"error\":\"ValidationError\","
-				"\"exit_code\":2,\"hint\":\"look\","
+				"\"exit_code\":2,"
+				"\"findings\":[{\"n\":1}],\"hint\":\"look\","
 				"\"message\":\"2 damaged\"}\n");
 }

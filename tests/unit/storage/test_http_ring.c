@@ -2,41 +2,7 @@
 #include <criterion/new/assert.h>
 #include <string.h>
 
-#include "storage/http_internal.h"
-
-Test(http_rate, without_a_limit_all_passes)
-{
-	struct rate_limit r;
-
-	rate_limit_init(&r, 0);
-	cr_expect(rate_limit_take(&r, SIZE_MAX / 2));
-	cr_expect(eq(i64, rate_limit_wait_ms(&r), 0));
-}
-
-Test(http_rate, holds_what_is_over_and_says_for_how_long)
-{
-	struct rate_limit r;
-
-	rate_limit_init(&r, 1000000);
-	r.balance = 1;
-	r.last_ns = time_mono_ns();
-	cr_expect(rate_limit_take(&r, 500000), "one piece may overdraw");
-	cr_expect(not(rate_limit_take(&r, 1)));
-	cr_expect(gt(i64, rate_limit_wait_ms(&r), 400));
-	cr_expect(lt(i64, rate_limit_wait_ms(&r), 510));
-	r.last_ns -= 600 * NS_PER_MS; /* as if that long had passed */
-	cr_expect(rate_limit_take(&r, 1));
-}
-
-Test(http_rate, saves_up_a_tenth_of_a_second_at_most)
-{
-	struct rate_limit r;
-
-	rate_limit_init(&r, 1000000);
-	r.last_ns -= 3600 * NS_PER_S;
-	cr_expect(rate_limit_take(&r, 1));
-	cr_expect(le(i64, r.balance, 100001));
-}
+#include "storage/http_ring.h"
 
 Test(http_ring, keeps_order_around_its_end)
 {
