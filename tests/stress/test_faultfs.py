@@ -6,42 +6,21 @@ one cache: each ends with a documented exit code, nothing they leave under a fin
 is wrong, and once the file system behaves they succeed.
 
 FAULTFS_ROUNDS is how often for each kind (4), SEED the sequence."""
-import contextlib
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from mopstest import (BUILD, MOPS, Failed, is_mounted, need_fuse, need_root, run, same, snapshot,  # noqa: E402
-                      sound_cache, terminate, wait_for, write_random)
+from faulty import faulty  # noqa: E402
+from mopstest import (MOPS, Failed, need_fuse, need_root, run, same, snapshot, sound_cache,  # noqa: E402
+                      write_random)
 
 ROUNDS = int(os.environ.get("FAULTFS_ROUNDS", "4"))
 SEED = int(os.environ.get("SEED", "1"))
 MIB = 1 << 20
 # One in so many calls of its kind goes wrong.
 KINDS = {"torn": 8, "full": 8, "wrong": 6, "short": 10, "stale": 40, "exists": 2, "unsynced": 3}
-
-
-@contextlib.contextmanager
-def faulty(env, backing, spec, counts):
-    at = env.fresh("faulty")
-    server = env.start(BUILD / "tests/tools/faultfs", backing, at, env={"FAULTFS": spec}, stderr=subprocess.PIPE)
-    try:
-        wait_for("faultfs", lambda: is_mounted(at) or server.poll() is not None)
-        if server.poll() is not None:
-            raise Failed("faultfs: " + server.stderr.read().decode())
-        yield at
-    finally:
-        if is_mounted(at):
-            subprocess.run(["umount", "-l", at], check=False)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            terminate(server)
-        counts.append(int(server.stderr.read().decode().split(" faults")[0] or 0))
-        server.stderr.close()
 
 
 def right(want, dest):

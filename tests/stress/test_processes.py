@@ -1,18 +1,25 @@
 #!/usr/bin/python3
 """32 processes take the same cold bundle at once through one cache, some by
 materialize, some by pull, some by reading a mount: all get it right, and no byte of a
-blob is asked of the registry twice. PROCESSES sets the number."""
+blob is asked of the registry twice. Then where every lock is granted to everyone
+(tests/tools/faultfs.c), which costs downloads and nothing else. PROCESSES (32) and LIARS
+(8) set the numbers."""
 import collections
 import os
 import pathlib
 import random
 import sys
 import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from mopstest import DockerRegistry, Failed, MOPS, need_fuse, need_root, run, same, snapshot, write_random  # noqa: E402
+from faulty import faulty  # noqa: E402
+from mopstest import DockerRegistry, Failed, MOPS, need_fuse, need_root, run, same, snapshot, sound_cache, \
+    write_random  # noqa: E402
 
 PROCESSES = int(os.environ.get("PROCESSES", "32"))
+LIARS = int(os.environ.get("LIARS", "8"))
+PATIENCE = max(300, 10 * max(PROCESSES, LIARS))  # of one process, in seconds
 MIB = 1 << 20
 
 
@@ -47,7 +54,7 @@ def all_at_once(env, ref, want, kinds):
 
     def read(at):
         try:
-            env.mopsfs("mount", ref, at, timeout=120)
+            env.mopsfs("mount", ref, at, timeout=PATIENCE)
             env.mounts.append(at)
             same(want, snapshot(at), "a mount and the source")
         except Exception as e:  # noqa: B902 - told by the main thread
@@ -57,7 +64,7 @@ def all_at_once(env, ref, want, kinds):
     for t in readers:
         t.start()
     for kind, dest, p in procs:
-        if p.wait(300):
+        if p.wait(PATIENCE):
             failures.append(Failed(f"{kind}: exit {p.returncode}"))
         elif kind == "materialize":
             same(want, snapshot(dest), "a materialized folder and the source")
@@ -69,31 +76,58 @@ def all_at_once(env, ref, want, kinds):
         raise failures[0]
 
 
-def one_cold_cache(env):
+def registry(env):
+    """Its address of a bundle, it, and what is in the bundle."""
     need_root()
     need_fuse()
     src = make_tree(env)
-    want = snapshot(src)
     reg = DockerRegistry(env)
     ref = f"{reg.host}/team/many@1"
     env.push(src, ref)
-    kinds = ["materialize", "mount", "materialize", "mount", "pull"]
-    rng = random.Random(1)
-    for only in (["materialize"], ["mount"], kinds):
+    return ref, reg, snapshot(src)
+
+
+KINDS = ["materialize", "mount", "materialize", "mount", "pull"]
+
+
+def shuffled(kinds, n):
+    order = [kinds[i % len(kinds)] for i in range(n)]
+    random.Random(1).shuffle(order)
+    return order
+
+
+def one_cold_cache(env):
+    ref, reg, want = registry(env)
+    for only in (["materialize"], ["mount"], KINDS):
         env.new_cache()
         reg.forget()
-        order = [only[i % len(only)] for i in range(PROCESSES)]
-        rng.shuffle(order)
-        all_at_once(env, ref, want, order)
+        start = time.monotonic()
+        all_at_once(env, ref, want, shuffled(only, PROCESSES))
+        took = time.monotonic() - start
         twice = 0
         for digest, sent in downloaded(reg).items():
             size = reg.blob_path(digest.split(":")[1]).stat().st_size
             if sent > size:
                 raise Failed(f"{' and '.join(only)}: {sent} bytes were sent of {digest}, which has {size}")
             twice += sent
-        print(f"# {len(order)} processes ({', '.join(only)}): {twice / MIB:.1f} MiB in "
-              f"{sum(1 for r in reg.requests() if r[0] == 'GET')} GET")
+        print(f"# {PROCESSES} processes ({', '.join(only)}): {twice / MIB:.1f} MiB in "
+              f"{sum(1 for r in reg.requests() if r[0] == 'GET')} GET, {took:.0f} s", flush=True)
         env.mops("verify", "--cache")
 
 
-run([one_cold_cache])
+def one_cold_cache_whose_locks_lie(env):
+    ref, reg, want = registry(env)
+    backing = env.fresh("backing")
+    reg.forget()
+    start = time.monotonic()
+    with faulty(env, backing, "none:1:0", []) as at:
+        env.vars["MOPS_CACHE_DIR"] = str(at)
+        all_at_once(env, ref, want, shuffled(KINDS, LIARS))
+        took = time.monotonic() - start
+        env.mops("verify", "--cache")
+    sent = sum(downloaded(reg).values())
+    print(f"# {LIARS} processes over locks that lie: {sent / MIB:.1f} MiB, {took:.0f} s", flush=True)
+    sound_cache(backing)
+
+
+run([one_cold_cache, one_cold_cache_whose_locks_lie])
