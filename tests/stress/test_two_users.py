@@ -290,6 +290,10 @@ def members_use_what_another_one_has(env):
     alice, mallory = members(env, at)
     mallory.mops("pull", "demo:1")
     only_in_caches(env)
+    for i in range(1000):  # another member's, so many that there is no room for an honest one's
+        for path in (at / f"7{i:04}", at / f"7{i:04}/blobs", at / f"7{i:04}/blobs/sha256"):
+            path.mkdir()
+            os.chown(path, ALICE + 2, GROUP)
     use(alice, want, 0)
     alice.mops("pull", "demo:1")
     for path in at.rglob("*"):
