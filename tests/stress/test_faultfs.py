@@ -9,6 +9,7 @@ FAULTFS_ROUNDS is how often for each kind (4), SEED the sequence."""
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
