@@ -119,6 +119,24 @@ int attach_replay_init(struct mount *m, struct error **errp)
 	return opens_check_init(m->opens, errp);
 }
 
+/* For a kernel that cannot resend: see handover_clone(). The device itself is
+ * for the supervisor. */
+static void take_clone(struct mount *m)
+{
+	struct handover *h = m->handover;
+	int fd = fuse_session_fd(m->se);
+	cleanup_fd int clone = handover_clone(fd);
+	cleanup_fd int device = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (clone < 0 || device < 0 || dup3(clone, fd, O_CLOEXEC) < 0) {
+		log_warn("when the worker of '%s' dies, the mount ends: %s",
+			 m->mountpoint, strerror(errno));
+		return;
+	}
+	h->device = steal_fd(&device);
+	h->table->cloned = true;
+}
+
 int attach_serve_init(struct mount *m, struct error **errp)
 {
 	struct handover_table *t = m->handover->table;
@@ -134,6 +152,8 @@ int attach_serve_init(struct mount *m, struct error **errp)
 	t->init_len = (uint32_t)MIN(buf.size, sizeof(t->init));
 	memcpy(t->init, buf.mem, t->init_len);
 	free(buf.mem);
+	if (!handover_can_resend(t))
+		take_clone(m);
 	return opens_check_init(m->opens, errp);
 }
 

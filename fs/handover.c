@@ -1,12 +1,15 @@
 #include "fs/handover.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/io.h"
 #include "base/time.h"
 
 /* Of Linux 6.9, in headers newer than the oldest that we build with. */
@@ -68,6 +71,21 @@ int handover_resend(int device)
 				      .error = NOTIFY_RESEND};
 
 	return write(device, &out, sizeof(out)) < 0 ? -errno : 0;
+}
+
+int handover_clone(int device)
+{
+	cleanup_fd int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	uint32_t of = (uint32_t)device;
+
+	if (fd < 0 || ioctl(fd, FUSE_DEV_IOC_CLONE, &of) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+bool handover_can_go_on(const struct handover_table *t)
+{
+	return handover_can_resend(t) || t->cloned;
 }
 
 void handover_begin(struct handover *h, unsigned loop, const void *request)

@@ -27,7 +27,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 
-#define HANDOVER_MAGIC   "mopsfs:1"
+#define HANDOVER_MAGIC   "mopsfs:2"
 #define HANDOVER_INIT    512
 #define HANDOVER_LOOPS   16u
 #define HANDOVER_BACKING 4096u
@@ -52,6 +52,7 @@ struct handover_table {
 	struct digest manifest;
 	unsigned major, minor; /* of the superblock */
 	bool passthrough;
+	bool cloned;   /* each worker has a clone of the device */
 	uint32_t want; /* what was agreed with the kernel */
 	/* By the supervisor. */
 	uint32_t restarts;
@@ -68,7 +69,7 @@ struct handover_table {
 struct handover {
 	struct handover_table *table;
 	int memory;   /* the table's */
-	int device;   /* /dev/fuse; -1 until there is a mount */
+	int device;   /* /dev/fuse, or a clone; -1 until there is a mount */
 	int listener; /* the status socket; -1 */
 	int lease;    /* the supervisor's alone: held between workers; -1 */
 	bool successor;
@@ -85,6 +86,15 @@ int handover_map(struct handover *h, struct error **errp);
 bool handover_can_resend(const struct handover_table *t);
 /* Ask it to. 0 or -errno. */
 int handover_resend(int device);
+/*
+ * For other kernels: a descriptor of the same connection, or -errno. What was
+ * read from it and not answered fails (ECONNABORTED) when it is closed, while
+ * the connection lives on with @device. So its only holder is a worker: else
+ * what a dead one was asked would wait for ever.
+ */
+int handover_clone(int device);
+/* Can there be another worker after this one? */
+bool handover_can_go_on(const struct handover_table *t);
 
 /* Around each request, by the loop of that number. */
 void handover_begin(struct handover *h, unsigned loop, const void *request);

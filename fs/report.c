@@ -81,8 +81,9 @@ static void put_worker(struct mount *m, struct json_writer *w)
 
 	json_begin_object(w, "worker");
 	json_put_str(w, "last_end", t->last_end);
+	json_put_bool(w, "resends", handover_can_resend(t));
 	json_put_int(w, "restarts", t->restarts);
-	json_put_bool(w, "survives", handover_can_resend(t));
+	json_put_bool(w, "survives", handover_can_go_on(t));
 	json_end_object(w);
 }
 

@@ -51,9 +51,11 @@ static void print_errors(const struct json *errors)
 static void print_worker(const struct json *w)
 {
 	if (!json_bool(json_get(w, "survives"), true))
+		print_line(stdout, "  when its worker dies the mount ends");
+	else if (!json_bool(json_get(w, "resends"), true))
 		print_line(stdout,
-			   "  when its worker dies the mount ends (Linux "
-			   "6.9 lets another one go on)");
+			   "  when its worker dies, what it was asked fails "
+			   "(Linux 6.9 asks the next one)");
 	if (number(w, "restarts") > 0)
 		print_line(stdout,
 			   "  worker: replaced %lld times, the last time "

@@ -164,10 +164,27 @@ become_program(struct supervisor *s, int program, int link)
 	_exit(ERROR_DOWNLOAD);
 }
 
+/* 0: the child has the device of its own that it needs. */
+static int take_clone(struct supervisor *s)
+{
+	int clone;
+
+	if (s->h.device < 0 || !s->h.table->cloned)
+		return 0;
+	clone = handover_clone(s->h.device);
+	if (clone < 0)
+		return clone;
+	closep(&s->h.device);
+	s->h.device = clone;
+	return 0;
+}
+
 static void __attribute__((noreturn))
 in_child(struct supervisor *s, int program, int link)
 {
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (take_clone(s) < 0)
+		_exit(ERROR_DOWNLOAD);
 	if (program >= 0)
 		become_program(s, program, link);
 	closep(&s->worker.link);
@@ -431,7 +448,7 @@ static bool worker_died(struct supervisor *s, int status, int *ret_status)
 
 	describe_end(s, status);
 	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : ERROR_DOWNLOAD;
-	if (orderly || !is_connected(s) || !handover_can_resend(s->h.table)) {
+	if (orderly || !is_connected(s) || !handover_can_go_on(s->h.table)) {
 		if (!WIFEXITED(status))
 			log_error("the worker of '%s': %s; it is unmounted",
 				  s->job->mountpoint, s->h.table->last_end);
@@ -569,7 +586,7 @@ static bool take_time(struct supervisor *s, int *ret_status)
 	if (s->upgrade_until_ns && now > s->upgrade_until_ns)
 		give_up_upgrade(s, "the new program took too long");
 	if (s->worker.serving && s->worker.pid && !s->hung &&
-	    handover_can_resend(s->h.table))
+	    handover_can_go_on(s->h.table))
 		look_after_worker(s, now);
 	if (s->worker.pid)
 		return false;

@@ -285,14 +285,16 @@ static int hand_in(struct worker *w, struct error **errp)
 {
 	const struct lease *lease = w->mount.bundle->lease;
 	cleanup_fd int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	cleanup_fd int device = w->handover->device;
 	int fds[LINK_FDS] = {
-		fuse_session_fd(w->mount.se),
+		device >= 0 ? device : fuse_session_fd(w->mount.se),
 		lease ? lease_fd(lease) : null,
 		control_listener(w->control),
 	};
 	int r = link_send(w->link, LINK_MOUNTED, NULL, fds,
 			  fds[2] >= 0 ? LINK_FDS : LINK_FDS - 1);
 
+	w->handover->device = -1;
 	return r < 0 ? error_set_errno(errp, -r, "telling the supervisor") : 0;
 }
 
@@ -332,7 +334,7 @@ static int take_over(struct worker *w, struct error **errp)
 	w->mounted = true;
 	opens_adopt(m->opens);
 	r = start_loops(w, errp);
-	if (r == 0)
+	if (r == 0 && handover_can_resend(w->handover->table))
 		r = handover_resend(w->handover->device);
 	if (r < 0)
 		return error_set_errno(errp, -r, "going on with the mount");

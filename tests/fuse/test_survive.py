@@ -331,13 +331,13 @@ def a_hung_worker_is_replaced(env):
     src = source_tree(env)
     at, supervisor = mount(env, "-o", "watchdog=1")
     (worker,) = children(supervisor)
-    kill(worker, signal.SIGSTOP)
+    mopstest.hang(worker)
     begin = time.monotonic()
     if read_in_a_process(env, at / "big1.bin", 20) != (src / "big1.bin").read_bytes():
         raise Failed("other bytes")
     took = time.monotonic() - begin
     told = status(env, at)["worker"]
-    if told != {"last_end": "it was hung", "restarts": 1, "survives": True} or not 1 <= took < 6:
+    if told != {"last_end": "it was hung", "resends": True, "restarts": 1, "survives": True} or not 1 <= took < 6:
         raise Failed(f"{told} after {took:.1f} s\n{logs(env)}")
 
 
@@ -346,7 +346,7 @@ def a_stopped_worker_that_nobody_needs_is_left_alone(env):
     source_tree(env)
     at, supervisor = mount(env, "-o", "watchdog=1")
     (worker,) = children(supervisor)
-    kill(worker, signal.SIGSTOP)
+    mopstest.hang(worker)
     time.sleep(3.5)
     if children(supervisor) != [worker]:
         raise Failed("it was replaced")

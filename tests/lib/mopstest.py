@@ -72,6 +72,14 @@ def wait_for(what, probe, seconds=20.0):
     raise Failed(f"waited {seconds:.0f} s for {what}")
 
 
+def hang(pid):
+    """Stop each thread of a process: one that is not yet stopped could still take a
+    request from the kernel, and then stop before anybody knows."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for("its threads to stop", lambda: all(
+        p.read_text().rsplit(")", 1)[1].split()[0] == "T" for p in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")))
+
+
 class Env:
     """A world of its own: home, cache, embedded registry, mount points."""
 
