@@ -87,6 +87,7 @@ struct fetcher *fetcher_new(const struct fetcher_options *o)
 	cond_init(&f->timer);
 	init_lists(f);
 	f->refs = 1;
+	f->counted = &f->own;
 	f->cache = o->cache;
 	f->memory = fetch_memory_new(o->memory ? o->memory : 64u << 20);
 	f->io_ms = o->io_ms > 0 ? o->io_ms : RETRY_TIMES_DEFAULT.io_ms;
@@ -194,7 +195,7 @@ static uint64_t refuse(struct fetcher *f, fetch_done_fn done, void *ctx, int r,
 		       const struct error *err)
 {
 	if (r < 0)
-		atomic_fetch_add(&f->failed, 1);
+		atomic_fetch_add(&f->counted->failed, 1);
 	done(ctx, r, err);
 	return 0;
 }
@@ -272,15 +273,22 @@ void fetch_cancel(struct fetcher *f, uint64_t ticket)
 	fetcher_unlock(f);
 }
 
+void fetcher_count_in(struct fetcher *f, struct fetch_counters *counters)
+{
+	fetcher_lock(f);
+	f->counted = counters;
+	fetcher_unlock(f);
+}
+
 void fetcher_stats(struct fetcher *f, struct fetch_stats *ret)
 {
 	*ret = (struct fetch_stats){
-		.requests = atomic_load(&f->requests),
-		.bytes_network = atomic_load(&f->bytes_network),
-		.bytes_cache = atomic_load(&f->bytes_cache),
-		.chunks_bad = atomic_load(&f->bad),
-		.waits = atomic_load(&f->waits),
-		.failures = atomic_load(&f->failed),
+		.requests = atomic_load(&f->counted->requests),
+		.bytes_network = atomic_load(&f->counted->bytes_network),
+		.bytes_cache = atomic_load(&f->counted->bytes_cache),
+		.chunks_bad = atomic_load(&f->counted->bad),
+		.waits = atomic_load(&f->counted->waits),
+		.failures = atomic_load(&f->counted->failed),
 		.in_flight = atomic_load(&f->in_flight),
 	};
 }

@@ -26,6 +26,7 @@
 #ifndef ENGINE_FETCH_H
 #define ENGINE_FETCH_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -131,5 +132,13 @@ struct fetch_stats {
 	uint64_t waits, failures, in_flight;
 };
 void fetcher_stats(struct fetcher *f, struct fetch_stats *ret);
+
+/* Count in @counters, which outlive @f, and go on from what they say. Before
+ * the first source. */
+struct fetch_counters {
+	atomic_uint_fast64_t requests, bytes_network, bytes_cache, bad, waits,
+		failed;
+};
+void fetcher_count_in(struct fetcher *f, struct fetch_counters *counters);
 
 #endif

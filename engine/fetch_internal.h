@@ -188,8 +188,9 @@ struct fetcher {
 	struct fetch_waiters told;
 	struct fetch_sources dead;
 
-	atomic_uint_fast64_t requests, bytes_network, bytes_cache, bad, waits,
-		failed, in_flight;
+	struct fetch_counters own;
+	struct fetch_counters *counted; /* own, or the caller's */
+	atomic_uint_fast64_t in_flight;
 };
 
 static inline void fetcher_lock(struct fetcher *f) ACQUIRES(f->lock)

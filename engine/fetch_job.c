@@ -76,7 +76,7 @@ static int store_chunk(struct flight *fl, struct error **errp)
 	}
 	if (r == -EBADMSG) {
 		fl->wrong = true;
-		atomic_fetch_add(&fl->f->bad, 1);
+		atomic_fetch_add(&fl->f->counted->bad, 1);
 	}
 	if (r < 0)
 		return error_propagate(errp, &err, r);
@@ -100,7 +100,7 @@ static int chunk_done(struct flight *fl, struct error **errp)
 	int r = store_chunk(fl, errp);
 	if (r < 0)
 		return r;
-	atomic_fetch_add(&f->bytes_network, len);
+	atomic_fetch_add(&f->counted->bytes_network, len);
 	fetcher_lock(f);
 	fetch_put_noted_locked(s, len);
 	run->pos = ++fl->chunk;

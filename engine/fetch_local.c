@@ -254,6 +254,6 @@ ssize_t fetch_try_read(struct fetcher *f, const struct fetch_range *r,
 		n = read_chunks(f, r, buf, errp);
 	if (n < 0)
 		return n;
-	atomic_fetch_add(&f->bytes_cache, r->len);
+	atomic_fetch_add(&f->counted->bytes_cache, r->len);
 	return (ssize_t)r->len;
 }

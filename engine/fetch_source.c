@@ -318,7 +318,7 @@ static int pull_blob(struct fetch_source *s, const struct digest *d,
 		     struct sink *sink, const struct op *op,
 		     struct error **errp)
 {
-	atomic_fetch_add(&s->fetcher->requests, 1);
+	atomic_fetch_add(&s->fetcher->counted->requests, 1);
 	return s->registry->ops->read_blob(s->registry, s->repo, d, size, off,
 					   len, sink, op, errp);
 }
@@ -405,7 +405,7 @@ static int pull_external(struct fetch_source *s, uint64_t off, uint64_t len,
 	r = contact(s, store, &uri, validator, op, errp);
 	if (r < 0)
 		return r;
-	atomic_fetch_add(&f->requests, 1);
+	atomic_fetch_add(&f->counted->requests, 1);
 	r = store->ops->read(store, &uri, validator, off, len, sink, op, errp);
 	if (r == -ESTALE) { /* the next attempt looks anew */
 		fetcher_lock(f);

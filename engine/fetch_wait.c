@@ -29,7 +29,7 @@ struct fetch_waiter *fetch_waiter_new_locked(struct fetch_source *s,
 	TAILQ_INSERT_TAIL(&f->by_time, w, link);
 	if (TAILQ_FIRST(&f->by_time) == w)
 		cond_signal(&f->timer);
-	atomic_fetch_add(&f->waits, 1);
+	atomic_fetch_add(&f->counted->waits, 1);
 	return w;
 }
 
@@ -46,7 +46,7 @@ void fetch_waiter_finish_locked(struct fetch_waiter *w, int result,
 	w->err = err ? error_copy(err) : NULL;
 	TAILQ_INSERT_TAIL(&f->told, w, link);
 	if (result < 0)
-		atomic_fetch_add(&f->failed, 1);
+		atomic_fetch_add(&f->counted->failed, 1);
 }
 
 /* True: every chunk is there. Those that nobody brings are asked for. */

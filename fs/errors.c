@@ -32,9 +32,10 @@ const struct fs_site_info *fs_site_info(enum fs_site s)
 	return &sites[s];
 }
 
-void fs_errors_init(struct fs_errors *e)
+void fs_errors_init(struct fs_errors *e, atomic_uint_fast64_t *counts)
 {
 	memset(e, 0, sizeof(*e));
+	e->counts = counts;
 	mutex_init(&e->lock, LOCK_MOUNT);
 }
 
@@ -108,8 +109,7 @@ int fs_errors_report(struct fs_errors *e, enum fs_site site, uint64_t ino,
 		xasprintf("%s: %s", what, why ? why : info->what);
 	uint64_t held = 0;
 
-	atomic_fetch_add_explicit(&e->sites[site].count, 1,
-				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&e->counts[site], 1, memory_order_relaxed);
 	if (!remember(e, site, ino, text, &held))
 		return info->code;
 	if (held)
@@ -123,8 +123,7 @@ int fs_errors_report(struct fs_errors *e, enum fs_site site, uint64_t ino,
 
 uint64_t fs_errors_count(struct fs_errors *e, enum fs_site site)
 {
-	return atomic_load_explicit(&e->sites[site].count,
-				    memory_order_relaxed);
+	return atomic_load_explicit(&e->counts[site], memory_order_relaxed);
 }
 
 bool fs_errors_last(struct fs_errors *e, uint64_t ino, struct strbuf *out)

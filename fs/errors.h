@@ -51,8 +51,8 @@ struct fs_failure {
 #define FS_FAILURES 256
 
 struct fs_errors {
+	atomic_uint_fast64_t *counts; /* one for each site */
 	struct {
-		atomic_uint_fast64_t count;
 		int64_t logged_ns; /* 0: never */
 		uint64_t held_back;
 	} sites[SITE_END];
@@ -61,7 +61,8 @@ struct fs_errors {
 	unsigned next;
 };
 
-void fs_errors_init(struct fs_errors *e);
+/* @counts: SITE_END of them, which may have begun. */
+void fs_errors_init(struct fs_errors *e, atomic_uint_fast64_t *counts);
 
 /* The site that an error of the fetcher or the cache belongs to. */
 enum fs_site fs_site_of(int code, bool local);

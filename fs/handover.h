@@ -26,6 +26,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "fs/stats.h"
 
 #define HANDOVER_MAGIC   "mopsfs:2"
 #define HANDOVER_INIT    512
@@ -54,6 +55,7 @@ struct handover_table {
 	bool passthrough;
 	bool cloned;   /* each worker has a clone of the device */
 	uint32_t want; /* what was agreed with the kernel */
+	int64_t started_wall_s;
 	/* By the supervisor. */
 	uint32_t restarts;
 	char last_end[64]; /* why the last one was needed */
@@ -61,6 +63,7 @@ struct handover_table {
 	atomic_uint_fast64_t requests;               /* taken */
 	atomic_int_fast64_t busy_ns[HANDOVER_LOOPS]; /* since; 0: idle */
 
+	struct fs_stats stats;
 	struct handover_backing backing[HANDOVER_BACKING];
 	atomic_uint_fast32_t n_opens; /* entries ever used */
 	struct handover_open opens[HANDOVER_OPENS];

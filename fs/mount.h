@@ -27,39 +27,12 @@
 #include "fs/handover.h"
 #include "fs/options.h"
 #include "fs/sandbox.h"
+#include "fs/stats.h"
 
 /* Everything is pinned by a digest: nothing the kernel keeps grows old. */
 #define FOREVER 1e9
 /* The earliest time that zip tools accept: 1980-01-01. */
 #define BUNDLE_MTIME 315532800
-
-enum fs_op {
-	OP_LOOKUP,
-	OP_GETATTR,
-	OP_READLINK,
-	OP_READDIR,
-	OP_OPEN,
-	OP_READ,
-	OP_GETXATTR,
-	OP_LISTXATTR,
-	OP_STATFS,
-	OP_REFUSED, /* whatever would change the bundle */
-	OP_END
-};
-extern const char *const fs_op_names[OP_END];
-
-/* How long reads took, from request to answer: bucket i counts those below
- * 2^i × 16 µs; the last one counts the rest. */
-#define LATENCY_BUCKETS 24
-
-struct fs_stats {
-	atomic_uint_fast64_t ops[OP_END];
-	atomic_uint_fast64_t bytes;       /* answered to reads */
-	atomic_uint_fast64_t misses;      /* reads that had to be parked */
-	atomic_uint_fast64_t interrupted; /* freed with EINTR */
-	atomic_uint_fast64_t passthrough_opens, cached_opens;
-	atomic_uint_fast64_t latency[LATENCY_BUCKETS];
-};
 
 struct mount {
 	struct session *session;
@@ -74,8 +47,7 @@ struct mount {
 	const struct mount_options *options;
 	uid_t uid;
 	gid_t gid;
-	uint64_t bytes; /* of all files, for statfs */
-	int64_t started_wall_s;
+	uint64_t bytes;        /* of all files, for statfs */
 	unsigned major, minor; /* of the superblock */
 
 	struct sandbox_state sandbox;
@@ -87,18 +59,8 @@ struct mount {
 	struct parking *parking;
 	struct synthetic *synthetic;
 	struct fs_errors errors;
-	struct fs_stats stats;
+	struct fs_stats *stats; /* the handover's */
 };
-
-static inline void stat_add(atomic_uint_fast64_t *n, uint64_t by)
-{
-	atomic_fetch_add_explicit(n, by, memory_order_relaxed);
-}
-
-static inline uint64_t stat_get(const atomic_uint_fast64_t *n)
-{
-	return atomic_load_explicit(n, memory_order_relaxed);
-}
 
 static inline struct mount *mount_of(fuse_req_t req)
 {

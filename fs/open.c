@@ -555,8 +555,8 @@ static void reply_open(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 	fi->backing_id = backing;
 	fi->keep_cache = !fi->backing_id;
 	fi->noflush = 1;
-	stat_add(fi->backing_id ? &m->stats.passthrough_opens
-				: &m->stats.cached_opens,
+	stat_add(fi->backing_id ? &m->stats->passthrough_opens
+				: &m->stats->cached_opens,
 		 1);
 	/* The opener is gone: no release will come. */
 	if (fuse_reply_open(req, fi) == -ENOENT)
@@ -581,7 +581,7 @@ static void reply_open(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 		       const struct tree_node *n, struct fuse_file_info *fi)
 {
 	fi->keep_cache = 1;
-	stat_add(&m->stats.cached_opens, 1);
+	stat_add(&m->stats->cached_opens, 1);
 	fuse_reply_open(req, fi);
 }
 
@@ -610,7 +610,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
 
-	stat_add(&m->stats.ops[OP_OPEN], 1);
+	stat_add(&m->stats->ops[OP_OPEN], 1);
 	if (!m->opens->passthrough && m->opens->no_open)
 		fuse_reply_err(req, ENOSYS);
 	else
@@ -627,7 +627,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
 
-	stat_add(&m->stats.ops[OP_OPEN], 1);
+	stat_add(&m->stats->ops[OP_OPEN], 1);
 	if (m->opens->no_opendir) {
 		fuse_reply_err(req, ENOSYS);
 		return;

@@ -121,7 +121,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 				     .entry_timeout = FOREVER};
 	int code;
 
-	stat_add(&m->stats.ops[OP_LOOKUP], 1);
+	stat_add(&m->stats->ops[OP_LOOKUP], 1);
 	if (!strcmp(name, ".")) {
 		e.ino = parent;
 		code = 0;
@@ -151,7 +151,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 	struct stat st;
 	int code = stat_inode(m, ino, &st);
 
-	stat_add(&m->stats.ops[OP_GETATTR], 1);
+	stat_add(&m->stats->ops[OP_GETATTR], 1);
 	if (code)
 		fuse_reply_err(req, code);
 	else
@@ -165,7 +165,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	struct tree_node n;
 	int code = ino_is_synthetic(ino) ? EINVAL : mount_node(m, ino, &n);
 
-	stat_add(&m->stats.ops[OP_READLINK], 1);
+	stat_add(&m->stats->ops[OP_READLINK], 1);
 	if (!code && n.kind != TREE_SYMLINK)
 		code = EINVAL;
 	if (code) {
@@ -266,7 +266,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct tree_node dir;
 	int code = buf ? 0 : ENOMEM;
 
-	stat_add(&m->stats.ops[OP_READDIR], 1);
+	stat_add(&m->stats->ops[OP_READDIR], 1);
 	if (!code && !ino_is_synthetic(ino))
 		code = mount_node(m, ino, &dir);
 	if (!code && !ino_is_synthetic(ino) && dir.kind != TREE_DIR)
@@ -307,7 +307,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		.f_namemax = NAME_MAX,
 	};
 
-	stat_add(&m->stats.ops[OP_STATFS], 1);
+	stat_add(&m->stats->ops[OP_STATFS], 1);
 	fuse_reply_statfs(req, &st);
 }
 
@@ -330,7 +330,7 @@ static void op_forget_multi(fuse_req_t req, size_t count,
 
 static void refuse(fuse_req_t req)
 {
-	stat_add(&mount_of(req)->stats.ops[OP_REFUSED], 1);
+	stat_add(&mount_of(req)->stats->ops[OP_REFUSED], 1);
 	fuse_reply_err(req, EROFS);
 }
 

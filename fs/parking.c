@@ -271,7 +271,7 @@ void park(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 	k->source = source;
 	k->since_ns = since_ns;
 	k->refs = 1;
-	stat_add(&m->stats.misses, 1);
+	stat_add(&m->stats->misses, 1);
 	if (enlist(m->parking, k)) {
 		parked_ask(k);
 		return;
@@ -385,7 +385,7 @@ void parking_interrupt(struct parking *p, uint64_t id, pid_t pid)
 	if (!k)
 		return;
 	note_freed(p, pid);
-	stat_add(&p->m->stats.interrupted, 1);
+	stat_add(&p->m->stats->interrupted, 1);
 	fuse_reply_err(k->req, EINTR);
 	let_go(k, ticket);
 }

@@ -54,13 +54,13 @@ void read_count_latency(struct mount *m, int64_t since_ns)
 	uint64_t t = (uint64_t)(time_mono_ns() - since_ns) / 16000;
 	unsigned i = t ? 64 - (unsigned)__builtin_clzll(t) : 0;
 
-	stat_add(&m->stats.latency[MIN(i, LATENCY_BUCKETS - 1u)], 1);
+	stat_add(&m->stats->latency[MIN(i, LATENCY_BUCKETS - 1u)], 1);
 }
 
 void read_reply(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 		const char *buf, size_t n, int64_t since_ns)
 {
-	stat_add(&m->stats.bytes, n);
+	stat_add(&m->stats->bytes, n);
 	read_count_latency(m, since_ns);
 	fs_errors_clear(&m->errors, ino);
 	fuse_reply_buf(req, buf, n);
@@ -133,7 +133,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct tree_node n;
 	int code;
 
-	stat_add(&m->stats.ops[OP_READ], 1);
+	stat_add(&m->stats->ops[OP_READ], 1);
 	if (ino_is_synthetic(ino)) {
 		synthetic_read(m->synthetic, req, ino, size, off);
 		return;

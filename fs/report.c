@@ -41,7 +41,7 @@ static void put_requests(struct mount *m, struct json_writer *w)
 	json_begin_object(w, "requests");
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
 		put_count(w, fs_op_names[order[i]],
-			  stat_get(&m->stats.ops[order[i]]));
+			  stat_get(&m->stats->ops[order[i]]));
 	json_end_object(w);
 }
 
@@ -65,12 +65,12 @@ static void put_path(struct mount *m, struct json_writer *w)
 	opens_get_report(m->opens, &r);
 	json_begin_object(w, "data_path");
 	put_count(w, "backing_ids", r.backing);
-	put_count(w, "cached_opens", stat_get(&m->stats.cached_opens));
+	put_count(w, "cached_opens", stat_get(&m->stats->cached_opens));
 	if (r.why_not)
 		json_put_str(w, "declined", r.why_not);
 	json_put_str(w, "mode", r.passthrough ? "passthrough" : "cached");
 	put_count(w, "passthrough_opens",
-		  stat_get(&m->stats.passthrough_opens));
+		  stat_get(&m->stats->passthrough_opens));
 	json_put_str(w, "why", r.why);
 	json_end_object(w);
 }
@@ -107,13 +107,13 @@ void report_status(struct mount *m, struct strbuf *out)
 	fetcher_stats(m->fetcher, &f);
 	json_writer_init(&w, out);
 	json_begin_object(&w, NULL);
-	put_count(&w, "bytes_read", stat_get(&m->stats.bytes));
+	put_count(&w, "bytes_read", stat_get(&m->stats->bytes));
 	put_path(m, &w);
 	json_put_str(&w, "digest", digest_to_str(&m->bundle->digest).str);
 	put_sites(m, &w);
 	put_fetch(&f, &w);
-	put_count(&w, "interrupted", stat_get(&m->stats.interrupted));
-	put_count(&w, "misses", stat_get(&m->stats.misses));
+	put_count(&w, "interrupted", stat_get(&m->stats->interrupted));
+	put_count(&w, "misses", stat_get(&m->stats->misses));
 	json_put_str(&w, "mountpoint", m->mountpoint);
 	put_count(&w, "parked", parking_count(m->parking));
 	json_put_int(&w, "pid", getpid());
@@ -122,7 +122,8 @@ void report_status(struct mount *m, struct strbuf *out)
 	json_put_str(&w, "role", m->view->role->name);
 	put_sandbox(m, &w);
 	json_put_int(&w, "supervisor_pid", getppid());
-	json_put_int(&w, "uptime", time_wall_s() - m->started_wall_s);
+	json_put_int(&w, "uptime",
+		     time_wall_s() - m->handover->table->started_wall_s);
 	json_put_str(&w, "version", MOPS_VERSION);
 	put_worker(m, &w);
 	json_end_object(&w);
@@ -143,7 +144,7 @@ static void metrics_latency(struct mount *m, struct strbuf *out)
 
 	strbuf_adds(out, "# TYPE mopsfs_read_seconds histogram\n");
 	for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
-		sum += stat_get(&m->stats.latency[i]);
+		sum += stat_get(&m->stats->latency[i]);
 		if (i + 1 < LATENCY_BUCKETS)
 			strbuf_addf(out,
 				    "mopsfs_read_seconds_bucket{le=\"%.6f\"} "
@@ -168,7 +169,7 @@ void report_metrics(struct mount *m, struct strbuf *out)
 	for (int i = 0; i < OP_END; i++) {
 		snprintf(labels, sizeof(labels), "{op=\"%s\"}", fs_op_names[i]);
 		metric(out, "requests_total", i ? NULL : "counter", labels,
-		       stat_get(&m->stats.ops[i]));
+		       stat_get(&m->stats->ops[i]));
 	}
 	for (int s = 1; s < SITE_END; s++) {
 		snprintf(labels, sizeof(labels), "{site=\"%s\"}",
@@ -177,10 +178,10 @@ void report_metrics(struct mount *m, struct strbuf *out)
 		       fs_errors_count(&m->errors, s));
 	}
 	metric(out, "read_bytes_total", "counter", "",
-	       stat_get(&m->stats.bytes));
-	metric(out, "misses_total", "counter", "", stat_get(&m->stats.misses));
+	       stat_get(&m->stats->bytes));
+	metric(out, "misses_total", "counter", "", stat_get(&m->stats->misses));
 	metric(out, "interrupted_total", "counter", "",
-	       stat_get(&m->stats.interrupted));
+	       stat_get(&m->stats->interrupted));
 	metric(out, "parked", "gauge", "", parking_count(m->parking));
 	metric(out, "fetch_requests_total", "counter", "", f.requests);
 	metric(out, "fetch_bytes_total", "counter", "", f.bytes_network);

@@ -177,6 +177,8 @@ static int open_bundle(struct worker *w, const struct op *op,
 	if (r == 0)
 		r = session_fetcher(m->session, &m->fetcher, errp);
 	if (r == 0)
+		fetcher_count_in(m->fetcher, &w->handover->table->stats.fetch);
+	if (r == 0)
 		r = open_reference(w, op, errp);
 	if (r == 0)
 		r = bundle_choose_role(m->bundle, NULL, &role, errp);
@@ -201,8 +203,11 @@ static uint64_t role_bytes(const struct mount *m)
 
 static void make_mount(struct worker *w)
 {
+	struct handover_table *t = w->handover->table;
 	struct mount *m = &w->mount;
 
+	if (!t->started_wall_s)
+		t->started_wall_s = time_wall_s();
 	m->tree = m->view->tree;
 	m->handover = w->handover;
 	m->mountpoint = xstrdup(w->job->mountpoint);
@@ -210,8 +215,8 @@ static void make_mount(struct worker *w)
 	m->uid = getuid();
 	m->gid = getgid();
 	m->bytes = role_bytes(m);
-	m->started_wall_s = time_wall_s();
-	fs_errors_init(&m->errors);
+	m->stats = &t->stats;
+	fs_errors_init(&m->errors, t->stats.failures);
 	m->sources = sources_new(m->bundle, m->tree);
 	m->synthetic = synthetic_new(m);
 	m->opens = opens_new(m);

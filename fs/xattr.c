@@ -194,7 +194,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	struct subject s;
 	int code;
 
-	stat_add(&mount_of(req)->stats.ops[OP_GETXATTR], 1);
+	stat_add(&mount_of(req)->stats->ops[OP_GETXATTR], 1);
 	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0) {
 		fuse_reply_err(req, EOPNOTSUPP);
 		return;
@@ -220,7 +220,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	struct subject s;
 	int code = subject_of(req, ino, &s);
 
-	stat_add(&mount_of(req)->stats.ops[OP_LISTXATTR], 1);
+	stat_add(&mount_of(req)->stats->ops[OP_LISTXATTR], 1);
 	if (code && code != ENODATA) {
 		fuse_reply_err(req, code);
 		return;

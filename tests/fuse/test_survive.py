@@ -387,6 +387,32 @@ def a_crash_now_and_then_is_not_the_end(env):
         raise Failed(status(env, at)["worker"])
 
 
+def counters_go_on(env):
+    mopstest.need_root()
+    source_tree(env)
+    env.new_cache()
+    at, _ = mount(env, "-o", "io=cached")
+    mopstest.snapshot(at)
+
+    def counted():
+        s = status(env, at)
+        return s["pid"], {"bytes_read": s["bytes_read"], "misses": s["misses"], "read": s["requests"]["read"],
+                          "network": s["fetch"]["bytes_network"], "fetched": s["fetch"]["requests"]}
+    first, before = counted()
+    if not all(before.values()):
+        raise Failed(before)
+    kill(first)
+    wait_for("the next one", lambda: counted()[0] != first)
+    second, after = counted()
+    env.mopsfs("upgrade", at)
+    third, last = counted()
+    if third == second or any(not before[k] <= after[k] <= last[k] for k in before):
+        raise Failed(f"{before} {after} {last}")
+    # As much as went through: nothing is counted by each of them.
+    if last["bytes_read"] != before["bytes_read"] or last["network"] > before["network"] + MIB:
+        raise Failed(f"{before} {last}")
+
+
 def a_mount_that_lost_all_is_made_anew_in_two_seconds(env):
     mopstest.need_root()
     source_tree(env)
@@ -432,6 +458,7 @@ if __name__ == "__main__":
         a_stopped_worker_that_nobody_needs_is_left_alone,
         workers_that_crash_again_and_again_are_given_up,
         a_crash_now_and_then_is_not_the_end,
+        counters_go_on,
         a_mount_that_lost_all_is_made_anew_in_two_seconds,
         umount_works_between_workers,
     ])

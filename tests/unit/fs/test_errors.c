@@ -14,6 +14,7 @@
 #include "tests/lib/tmpdir.h"
 
 static struct fs_errors e;
+static atomic_uint_fast64_t counts[SITE_END];
 static char *dir, *log_path;
 
 static void set_up(void)
@@ -21,7 +22,7 @@ static void set_up(void)
 	dir = tmpdir_new();
 	log_path = xasprintf("%s/log", dir);
 	log_open(log_path, NULL);
-	fs_errors_init(&e);
+	fs_errors_init(&e, counts);
 }
 
 static void forget(void)
