@@ -1,7 +1,9 @@
 #!/usr/bin/python3
-"""One flipped bit, anywhere that bytes are stored, 500 times: no reader and no
+"""One flipped bit, anywhere that bytes are stored, 1,000 times: no reader and no
 final file name ever gets a wrong byte. The damage is refused, or healed from the
-registry. FLIPS sets the number, SEED the sequence."""
+registry. FLIPS sets the number, SEED the sequence, LANES how many are played at once,
+each in a world of its own."""
+import concurrent.futures
 import os
 import pathlib
 import random
@@ -9,10 +11,14 @@ import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from mopstest import Failed, run, same, sha256_file, snapshot, sound_cache, write_random  # noqa: E402
+from mopstest import Env, Failed, run, same, sha256_file, snapshot, sound_cache, write_random  # noqa: E402
 
-FLIPS = int(os.environ.get("FLIPS", "500"))
-RANDOM = random.Random(int(os.environ.get("SEED", "1")))
+# What is at stake here does not depend on a disk.
+if "TMPDIR" not in os.environ and os.access("/dev/shm", os.W_OK):
+    os.environ["TMPDIR"] = "/dev/shm"
+FLIPS = int(os.environ.get("FLIPS", "1000"))
+SEED = os.environ.get("SEED", "1")
+LANES = int(os.environ.get("LANES", "3"))
 MIB = 1 << 20
 
 
@@ -41,10 +47,10 @@ def files_below(top):
 class Flip:
     """One bit of one file, put back at the end."""
 
-    def __init__(self, path):
+    def __init__(self, rng, path):
         self.path = path
         st = path.stat()
-        self.mode, self.at, self.bit = st.st_mode & 0o7777, RANDOM.randrange(st.st_size), 1 << RANDOM.randrange(8)
+        self.mode, self.at, self.bit = st.st_mode & 0o7777, rng.randrange(st.st_size), 1 << rng.randrange(8)
         self.byte = None
 
     def __enter__(self):
@@ -97,13 +103,35 @@ def read_mount(want, at):
     return errors
 
 
+def in_lanes(env, name, play, count):
+    """play(env, rng, n) in several worlds at once; the sum of what it returns."""
+    def lane(i):
+        base = env.dir(f"lane{i}")
+        mine = Env(base)
+        try:
+            return play(mine, random.Random(f"{SEED} {name} {i}"), -(-count // LANES)) or 0
+        finally:
+            mine.close()
+    with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
+        results = list(pool.map(lane, range(LANES)))
+    print(f"# {-(-count // LANES) * LANES} flips {name}")
+    return sum(results)
+
+
 def registry_side(env):
+    refused = in_lanes(env, "at the registry", in_a_registry, FLIPS // 2)
+    print(f"# {refused} of them were refused, the others were in what nobody reads")
+    if refused < FLIPS // 8:
+        raise Failed(f"only {refused} flips were noticed: does the test flip what is read?")
+
+
+def in_a_registry(env, rng, count):
     want = make_bundle(env)
     store = pathlib.Path(env.vars["XDG_DATA_HOME"]) / "mops/registry/blobs"
     refused = 0
-    for i in range(FLIPS // 2):
-        blob = RANDOM.choice(files_below(store))
-        with Flip(blob) as flip:
+    for i in range(count):
+        blob = rng.choice(files_below(store))
+        with Flip(rng, blob) as flip:
             env.new_cache()
             dest = env.base / "dest"
             p = env.mops("materialize", "flip@1", dest, code=None)
@@ -119,8 +147,7 @@ def registry_side(env):
                 through_a_mount(env, want, flip, blob)
             shutil.rmtree(dest, ignore_errors=True)
             shutil.rmtree(env.cache(), ignore_errors=True)
-    if refused < FLIPS // 8:
-        raise Failed(f"only {refused} flips were noticed: does the test flip what is read?")
+    return refused
 
 
 def through_a_mount(env, want, flip, blob):
@@ -141,15 +168,19 @@ def through_a_mount(env, want, flip, blob):
 
 
 def cache_side(env):
+    in_lanes(env, "in a cache", in_a_cache, FLIPS // 2)
+
+
+def in_a_cache(env, rng, count):
     want = make_bundle(env)
     env.new_cache()
     env.mops("pull", "flip@1", "-q")
-    for i in range(FLIPS // 2):
+    for i in range(count):
         # A cache of a version that nobody knows is refused whole: not a case for healing.
-        victim = RANDOM.choice([p for p in files_below(env.cache())
+        victim = rng.choice([p for p in files_below(env.cache())
                                 if "quarantine" not in p.parts and p.name != "version"])
         dest = env.base / "dest"
-        with Flip(victim) as flip:
+        with Flip(rng, victim) as flip:
             if i % 10 == 0:
                 with env.mount("flip@1") as at:
                     if read_mount(want, at):
@@ -167,18 +198,22 @@ def cache_side(env):
 
 def partial_side(env):
     """Damage to partial content and its map, between two mounts."""
+    in_lanes(env, "in partial content", in_a_partial, max(FLIPS // 25, LANES))
+
+
+def in_a_partial(env, rng, count):
     want = make_bundle(env)
-    for i in range(max(FLIPS // 25, 4)):
+    for _ in range(count):
         env.new_cache()
         with env.mount("flip@1") as at:
             with open(at / "big/weights.bin", "rb") as f:
-                f.seek(RANDOM.randrange(3 * MIB))
+                f.seek(rng.randrange(3 * MIB))
                 f.read(1000)
-            env.mops("cat", "flip@1", f"code/f{RANDOM.randrange(60):02}.py")
+            env.mops("cat", "flip@1", f"code/f{rng.randrange(60):02}.py")
         partials = files_below(env.cache() / "partial")
         if not partials:
             raise Failed("there is no partial content to damage")
-        flip = Flip(RANDOM.choice(partials))
+        flip = Flip(rng, rng.choice(partials))
         flip.__enter__()
         with env.mount("flip@1") as at:
             if read_mount(want, at):
