@@ -19,16 +19,16 @@ _Static_assert(LOCK_RANKS <= 32, "held is one 32-bit word");
 
 static const char *const rank_names[LOCK_RANKS] = {
 	[LOCK_MOUNT] = "mount",       [LOCK_TRIM] = "trim",
-	[LOCK_SESSION] = "session",   [LOCK_FETCH] = "fetch",
-	[LOCK_SOURCE] = "source",     [LOCK_CACHE] = "cache",
-	[LOCK_PARTIAL] = "partial",   [LOCK_DISTRUST] = "distrust",
-	[LOCK_REGISTRY] = "registry", [LOCK_STORE] = "store",
-	[LOCK_KEEPER] = "keeper",     [LOCK_HTTP] = "http",
-	[LOCK_TRANSFER] = "transfer", [LOCK_FAKE] = "fake",
-	[LOCK_POOL] = "pool",         [LOCK_EACH] = "each",
-	[LOCK_HASH] = "hash",         [LOCK_PROGRESS] = "progress",
-	[LOCK_LOG] = "log",           [LOCK_RATE] = "rate",
-	[LOCK_VERIFY] = "verify",
+	[LOCK_PREFETCH] = "prefetch", [LOCK_SESSION] = "session",
+	[LOCK_FETCH] = "fetch",       [LOCK_SOURCE] = "source",
+	[LOCK_CACHE] = "cache",       [LOCK_PARTIAL] = "partial",
+	[LOCK_DISTRUST] = "distrust", [LOCK_REGISTRY] = "registry",
+	[LOCK_STORE] = "store",       [LOCK_KEEPER] = "keeper",
+	[LOCK_HTTP] = "http",         [LOCK_TRANSFER] = "transfer",
+	[LOCK_FAKE] = "fake",         [LOCK_POOL] = "pool",
+	[LOCK_EACH] = "each",         [LOCK_HASH] = "hash",
+	[LOCK_PROGRESS] = "progress", [LOCK_LOG] = "log",
+	[LOCK_RATE] = "rate",         [LOCK_VERIFY] = "verify",
 };
 
 static _Thread_local uint32_t held;

@@ -15,6 +15,7 @@
 enum lock_rank {
 	LOCK_MOUNT,    /* fs: open table, path choice */
 	LOCK_TRIM,     /* engine: whether trimming is to end */
+	LOCK_PREFETCH, /* engine: how far a prefetch is */
 	LOCK_SESSION,  /* engine: what a session made so far */
 	LOCK_FETCH,    /* engine: the fetcher's queue */
 	LOCK_SOURCE,   /* engine: one source's chunk states */

@@ -1,7 +1,9 @@
 #include "cli/args.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/strbuf.h"
@@ -374,4 +376,12 @@ void args_help_program(FILE *f, const struct program *p)
 		fprintf(f, "  %-14s %s\n", v->name, v->summary);
 	fprintf(f, "\n'%s help COMMAND' tells the flags of a command.\n",
 		p->name);
+}
+
+bool cli_progress(const struct cli *cli)
+{
+	const char *ci = getenv("CI");
+
+	return isatty(STDERR_FILENO) && !cli->json && !cli->quiet &&
+	       !cli->no_progress && !(ci && !strcmp(ci, "true"));
 }

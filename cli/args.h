@@ -79,6 +79,8 @@ struct cli {
 int args_parse(const struct program *p, int argc, char *const *argv,
 	       struct cli *ret, struct error **errp);
 void cli_release(struct cli *cli);
+/* Is a line of progress wanted, and is there a terminal for it? */
+bool cli_progress(const struct cli *cli);
 #define cleanup_cli __attribute__((cleanup(cli_release)))
 
 /* The value of one of the verb's own flags, the last one given; NULL. */

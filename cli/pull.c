@@ -1,4 +1,4 @@
-#include "engine/pull.h"
+#include "cli/pull.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "cli/run.h"
 #include "cli/verbs.h"
+#include "engine/pull.h"
 #include "engine/trim.h"
 
 const struct arg_option options_pull[] = {
@@ -38,17 +39,17 @@ static void print_json(const struct role_view *v, const struct pull_result *p)
 	output_json(&doc);
 }
 
-static int pull_only(struct run *run, struct role_view *v, struct error **errp)
+int run_pull(struct run *run, struct role_view *v, const char *glob,
+	     bool externals, const char *done, struct error **errp)
 {
 	struct pull_result p;
-	int r = pull(v, cli_value(run->cli, "path"), false, run_progress(run),
-		     &p, &run->op, errp);
+	int r = pull(v, glob, externals, run_progress(run), &p, &run->op, errp);
 
 	if (r < 0)
 		return r;
 	if (run->cli->json)
 		print_json(v, &p);
-	run_summary(run, "pulled",
+	run_summary(run, done,
 		    &(struct summary){.ref = &v->bundle->ref,
 				      .digest = &v->bundle->digest,
 				      .role = v->role->name,
@@ -106,5 +107,5 @@ int verb_pull(struct cli *cli, struct error **errp)
 		return r;
 	assert(v);
 	return o.dest ? run_materialize(&run, v, &o, errp)
-		      : pull_only(&run, v, errp);
+		      : run_pull(&run, v, o.glob, false, "pulled", errp);
 }

@@ -64,10 +64,7 @@ int run_role(struct run *r, const char *text, struct bundle **ret_bundle,
 
 bool run_progress(const struct run *r)
 {
-	const char *ci = getenv("CI");
-
-	return isatty(STDERR_FILENO) && !r->cli->json && !r->cli->quiet &&
-	       !r->cli->no_progress && !(ci && !strcmp(ci, "true"));
+	return cli_progress(r->cli);
 }
 
 int run_workspace(struct run *r, const struct externals *ext,

@@ -24,6 +24,7 @@ int verb_scan(struct cli *cli, struct error **errp);
 int verb_show(struct cli *cli, struct error **errp);
 int verb_tags(struct cli *cli, struct error **errp);
 int verb_verify(struct cli *cli, struct error **errp);
+int verb_warm(struct cli *cli, struct error **errp);
 int verb_version(struct cli *cli, struct error **errp);
 
 #endif

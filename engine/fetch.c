@@ -85,6 +85,7 @@ struct fetcher *fetcher_new(const struct fetcher_options *o)
 	mutex_init(&f->lock, LOCK_FETCH);
 	cond_init(&f->work);
 	cond_init(&f->timer);
+	cond_init(&f->answered);
 	init_lists(f);
 	f->refs = 1;
 	f->counted = &f->own;
@@ -108,6 +109,7 @@ void fetcher_unref(struct fetcher *f)
 	map_release(&f->grids);
 	cond_destroy(&f->work);
 	cond_destroy(&f->timer);
+	cond_destroy(&f->answered);
 	mutex_destroy(&f->lock);
 	free(f->threads);
 	free(f);
@@ -169,6 +171,7 @@ static void stop_locked(struct fetcher *f)
 			cond_signal(&it->whole->cond);
 	cond_broadcast(&f->work);
 	cond_broadcast(&f->timer);
+	cond_broadcast(&f->answered);
 }
 
 void fetcher_free(struct fetcher *f)

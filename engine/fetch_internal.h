@@ -37,6 +37,7 @@
 #define FETCH_FAILURE_NS   NS_PER_S
 #define FETCH_SYNC_BYTES   (64u << 20)
 #define FETCH_SYNC_NS      NS_PER_S
+#define FETCH_YIELD_NS     (NS_PER_S / 2)  /* to readers, between two chunks */
 #define FETCH_CLAIM_NS     (20 * NS_PER_S) /* without progress by its holder */
 #define FETCH_ROUNDS_MAX   5
 #define FETCH_REFUSED_MAX  20 /* chunks that came and could not be stored */
@@ -166,7 +167,7 @@ TAILQ_HEAD(fetch_sources, fetch_source);
 
 struct fetcher {
 	struct mutex lock;
-	struct cond work, timer;
+	struct cond work, timer, answered;
 	unsigned refs; /* the owner and every source */
 	struct cache *cache;
 	struct fetch_memory *memory;

@@ -85,6 +85,25 @@ static int store_chunk(struct flight *fl, struct error **errp)
 	return 0;
 }
 
+/* Readers first: while those who wait now do, and not for this run, it takes
+ * nothing from the network. The sender notices when the buffers are full. */
+static void yield_locked(struct fetcher *f, struct flight *fl)
+	REQUIRES(f->lock);
+static void yield_locked(struct fetcher *f, struct flight *fl)
+{
+	struct fetch_run *run = fl->run;
+	uint64_t last = f->next_ticket;
+	int64_t until_ns = time_mono_ns() + FETCH_YIELD_NS;
+	struct fetch_waiter *w;
+
+	while (run->class == FETCH_BACKGROUND && !f->closing &&
+	       !atomic_load(&run->cancel) && run->pos < run->end &&
+	       (w = TAILQ_FIRST(&f->by_time)) && w->ticket <= last &&
+	       !fetch_waited_for_locked(fl->s, run->pos, run->end) &&
+	       cond_wait_until(&f->answered, &f->lock, until_ns))
+		;
+}
+
 /* A chunk is full: verify, store, tell. */
 static int chunk_done(struct flight *fl, struct error **errp)
 {
@@ -106,6 +125,9 @@ static int chunk_done(struct flight *fl, struct error **errp)
 	run->pos = ++fl->chunk;
 	fetch_waiters_look_locked(s, fl->chunk - 1, fl->chunk);
 	fl->over = run->pos >= run->end;
+	fetcher_unlock(f); /* whoever waited for it is told */
+	fetcher_lock(f);
+	yield_locked(f, fl);
 	fetcher_unlock(f);
 	fetch_buf_unrefp(&fl->buf);
 	fl->fill = 0;

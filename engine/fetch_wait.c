@@ -45,6 +45,7 @@ void fetch_waiter_finish_locked(struct fetch_waiter *w, int result,
 	w->result = result;
 	w->err = err ? error_copy(err) : NULL;
 	TAILQ_INSERT_TAIL(&f->told, w, link);
+	cond_broadcast(&f->answered);
 	if (result < 0)
 		atomic_fetch_add(&f->counted->failed, 1);
 }

@@ -13,43 +13,6 @@
 #include "engine/source_set.h"
 
 /*
- * Which sources.
- */
-
-struct select {
-	struct role_view *v;
-	struct glob *glob; /* NULL: all */
-	bool externals;
-	struct source_set *set;
-	struct pull_result *out;
-};
-
-static int select_node(void *ctx, uint32_t node, const struct tree_node *n,
-		       const char *path, struct error **errp)
-{
-	struct select *s = ctx;
-	struct tree_source src;
-	int r;
-
-	if (n->kind != TREE_FILE ||
-	    (s->glob && !glob_match(s->glob, path, strlen(path))))
-		return 0;
-	if (n->source != TREE_NONE) {
-		r = tree_source(s->v->tree, n->source, &src, errp);
-		if (r < 0)
-			return r;
-		if (src.kind == TREE_SOURCE_EXTERNAL && !s->externals)
-			return 0;
-		r = source_set_add(s->set, n->source, errp);
-		if (r < 0)
-			return r;
-	}
-	s->out->files++;
-	s->out->bytes += n->size;
-	return 0;
-}
-
-/*
  * layers/<hex>/ in the cache: the layer's big files as symlinks.
  */
 
@@ -187,17 +150,6 @@ static int make_durable(struct role_view *v, const struct op *op,
 	return r < 0 ? r : cache_sync(c, errp);
 }
 
-static int fetch_selected(struct select *s, int show_progress,
-			  const struct op *op, struct error **errp)
-{
-	int r = tree_walk(s->v->tree, TREE_ROOT, select_node, s, errp);
-
-	if (r < 0)
-		return r;
-	return source_set_fetch(s->set, "pulling", show_progress,
-				&s->out->bytes_network, op, errp);
-}
-
 int pull(struct role_view *v, const char *glob, bool externals,
 	 int show_progress, struct pull_result *ret, const struct op *op,
 	 struct error **errp)
@@ -205,15 +157,18 @@ int pull(struct role_view *v, const char *glob, bool externals,
 	struct pull_result out = {0};
 	cleanup_source_set struct source_set *set = source_set_new(v);
 	cleanup_glob struct glob *g = NULL;
-	struct select s = {
-		.v = v, .externals = externals, .set = set, .out = &out};
+	struct file_choice which = {.externals = externals};
 	int r = 0;
 
 	if (glob)
 		r = glob_compile(glob, &g, errp);
-	s.glob = g;
+	which.glob = g;
 	if (r >= 0)
-		r = fetch_selected(&s, show_progress, op, errp);
+		r = source_set_add_files(set, &which, &out.files, &out.bytes,
+					 errp);
+	if (r >= 0)
+		r = source_set_fetch(set, "pulling", show_progress,
+				     &out.bytes_network, op, errp);
 	if (r < 0)
 		return r;
 	if (glob && !out.files)

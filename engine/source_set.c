@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #include "base/lock.h"
 #include "base/map.h"
@@ -56,6 +57,75 @@ int source_set_add(struct source_set *s, uint32_t index, struct error **errp)
 	return 0;
 }
 
+struct add_files {
+	struct source_set *set;
+	const struct file_choice *which;
+	uint64_t files, bytes;
+};
+
+static bool lies_beneath(const char *path, const char *folder)
+{
+	size_t n = strlen(folder);
+
+	return !n ||
+	       (!strncmp(path, folder, n) && (path[n] == '/' || !path[n]));
+}
+
+static bool is_chosen(const struct file_choice *which,
+		      const struct tree_node *n, const char *path)
+{
+	if (n->kind != TREE_FILE ||
+	    (which->beneath && !lies_beneath(path, which->beneath)))
+		return false;
+	return !which->glob || glob_match(which->glob, path, strlen(path));
+}
+
+static int add_file(void *ctx, uint32_t node, const struct tree_node *n,
+		    const char *path, struct error **errp)
+{
+	struct add_files *a = ctx;
+	struct tree_source src;
+	int r;
+
+	if (!is_chosen(a->which, n, path))
+		return 0;
+	if (n->source != TREE_NONE) {
+		r = tree_source(a->set->v->tree, n->source, &src, errp);
+		if (r < 0)
+			return r;
+		if (src.kind == TREE_SOURCE_EXTERNAL && !a->which->externals)
+			return 0;
+		r = source_set_add(a->set, n->source, errp);
+		if (r < 0)
+			return r;
+	}
+	a->files++;
+	a->bytes += n->size;
+	return 0;
+}
+
+int source_set_add_files(struct source_set *s, const struct file_choice *which,
+			 uint64_t *ret_files, uint64_t *ret_bytes,
+			 struct error **errp)
+{
+	struct add_files a = {.set = s, .which = which};
+	int r = tree_walk(s->v->tree, TREE_ROOT, add_file, &a, errp);
+
+	*ret_files = a.files;
+	*ret_bytes = a.bytes;
+	return r;
+}
+
+size_t source_set_count(const struct source_set *s)
+{
+	return s->n;
+}
+
+struct fetch_source *source_set_at(const struct source_set *s, size_t i)
+{
+	return s->entries[i].source;
+}
+
 struct fetch_source *source_set_get(const struct source_set *s, uint32_t index)
 {
 	uintptr_t at = (uintptr_t)map_get(&s->by_index, &index, sizeof(index));
@@ -70,9 +140,11 @@ uint64_t source_set_missing(const struct source_set *s)
 
 	for (size_t i = 0; i < s->n; i++) {
 		struct content *ct = fetch_source_content(s->entries[i].source);
+		uint64_t size = content_size(ct);
+		uint64_t have = (uint64_t)content_have(ct) * CHUNK_SIZE;
 
-		if (!content_sealed(ct) &&
-		    __builtin_add_overflow(sum, content_size(ct), &sum))
+		if (!content_sealed(ct) && have < size &&
+		    __builtin_add_overflow(sum, size - have, &sum))
 			return UINT64_MAX;
 	}
 	return sum;

@@ -2,14 +2,21 @@
  * The sources that some files of a role need, each opened once, and bringing
  * them all into the cache.
  *
- * Threads: one.
+ * Threads: one; when nothing is added any more, any may look.
  */
 #ifndef ENGINE_SOURCE_SET_H
 #define ENGINE_SOURCE_SET_H
 
 #include "engine/bundle.h"
+#include "engine/glob.h"
 
 struct source_set;
+
+struct file_choice {
+	const struct glob *glob; /* NULL: all */
+	const char *beneath;     /* a folder, or one file; NULL: the role */
+	bool externals;
+};
 
 /* @v outlives it. */
 struct source_set *source_set_new(struct role_view *v);
@@ -24,9 +31,17 @@ static inline void source_set_freep(struct source_set **s)
 
 /* Source @index of the role's tree; twice is fine. */
 int source_set_add(struct source_set *s, uint32_t index, struct error **errp);
+/* Those of all the role's files that @which is about, in the tree's order, and
+ * what these files are. */
+int source_set_add_files(struct source_set *s, const struct file_choice *which,
+			 uint64_t *ret_files, uint64_t *ret_bytes,
+			 struct error **errp);
+/* All, in the order in which they were added; as long as nothing is added. */
+size_t source_set_count(const struct source_set *s);
+struct fetch_source *source_set_at(const struct source_set *s, size_t i);
 /* One that was added. */
 struct fetch_source *source_set_get(const struct source_set *s, uint32_t index);
-/* Bytes of the sources that are not sealed in the cache. */
+/* Bytes of the sources that are not in the cache. */
 uint64_t source_set_missing(const struct source_set *s);
 
 /* fetch_whole() of all, with a line of progress. */

@@ -19,8 +19,9 @@
 #include "base/time.h"
 #include "fs/link.h"
 #include "fs/report.h"
+#include "fs/warm_jobs.h"
 
-#define REQUEST_MAX  1024
+#define REQUEST_MAX  8192
 #define ANSWER_MAX   (1u << 20)
 #define CLIENT_MS    1000
 #define NO_CLIENT_MS 100
@@ -29,6 +30,7 @@
 
 struct control {
 	struct mount *m;
+	struct warm_jobs *warm;
 	pthread_t thread;
 	int listener, stop; /* eventfd */
 	int link;           /* to the supervisor */
@@ -142,9 +144,18 @@ static bool read_line(int fd, char *buf, size_t size)
 	return true;
 }
 
+/* What follows "@word " in the line; NULL when it begins otherwise. */
+static const char *has_word(const char *line, const char *word)
+{
+	size_t n = strlen(word);
+
+	return !strncmp(line, word, n) && line[n] == ' ' ? line + n + 1 : NULL;
+}
+
 static void answer(struct control *c, const char *line, struct strbuf *out)
 {
 	bool http = !strncmp(line, "GET /metrics HTTP/1.", 20);
+	const char *path = has_word(line, "warm");
 
 	if (http)
 		strbuf_adds(out, "HTTP/1.0 200 OK\r\nContent-Type: text/plain; "
@@ -153,16 +164,17 @@ static void answer(struct control *c, const char *line, struct strbuf *out)
 		report_metrics(c->m, out);
 	else if (!strcmp(line, "status"))
 		report_status(c->m, out);
+	else if (path)
+		warm_jobs_answer(c->warm, path, out);
 }
 
 /* False: not that. The supervisor answers the client, which may outlive us. */
 static bool pass_on(struct control *c, const char *line, int fd)
 {
-	static const char word[] = "upgrade ";
+	const char *program = has_word(line, "upgrade");
 
-	return !strncmp(line, word, strlen(word)) &&
-	       link_send(c->link, LINK_UPGRADE, line + strlen(word), &fd, 1) ==
-		       0;
+	return program &&
+	       link_send(c->link, LINK_UPGRADE, program, &fd, 1) == 0;
 }
 
 static void serve_client(struct control *c, int fd)
@@ -195,7 +207,8 @@ static void *serve(void *arg)
 				     {.fd = c->stop, .events = POLLIN}};
 		cleanup_fd int fd = -1;
 
-		if (poll(p, ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
+		if (poll(p, ARRAY_SIZE(p), warm_jobs_look(c->warm)) < 0 &&
+		    errno != EINTR)
 			return NULL;
 		if (p[1].revents)
 			return NULL;
@@ -212,6 +225,7 @@ static void control_free(struct control *c)
 {
 	closep(&c->listener);
 	closep(&c->stop);
+	warm_jobs_free(c->warm);
 	free(c);
 }
 
@@ -220,6 +234,7 @@ struct control *control_start(struct mount *m, int link, int listener)
 	struct control *c = xcalloc(1, sizeof(*c));
 
 	c->m = m;
+	c->warm = warm_jobs_new(m);
 	c->stop = eventfd(0, EFD_CLOEXEC);
 	c->link = link;
 	c->listener = listener >= 0 ? listener : make_socket(c);

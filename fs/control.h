@@ -5,7 +5,9 @@
  *
  * A client sends one line and reads to the end: "status" gives one JSON object,
  * "metrics" the same counters in the Prometheus text format (also as the answer
- * to "GET /metrics HTTP/1.x", with an HTTP header). "upgrade PATH" makes that
+ * to "GET /metrics HTTP/1.x", with an HTTP header), "warm PATH" what warm_jobs.h says
+ * of a
+ * path in the mount. "upgrade PATH" makes that
  * program serve the mount; the answer, "done" or "failed WHY", is the
  * supervisor's. A client whose worker dies asks again.
  *

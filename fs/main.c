@@ -10,6 +10,7 @@ static const struct verb verbs[] = {
 	 NULL, verb_status},
 	{"upgrade", "DIR", "let this program go on with a mount", 1, 1, NULL,
 	 verb_upgrade},
+	{"warm", "PATH", "make files of a mount local", 1, 1, NULL, verb_warm},
 	{"version", "", "print versions and what they can do", 0, 0, NULL,
 	 verb_version},
 	{"help", "[COMMAND]", "print help", 0, 1, NULL, NULL},

@@ -27,9 +27,12 @@
 const struct arg_option mount_verb_options[] = {
 	{"options", 'o', "LIST", true,
 	 "mount options: io=auto|passthrough|cached, allow_other, noexec, "
-	 "readahead_kb=N, watchdog=SECONDS, stacked_cache, sandbox=on|off, "
+	 "readahead_kb=N, watchdog=SECONDS, prefetch=none|role, "
+	 "stacked_cache, sandbox=on|off, "
 	 "and any setting by name"},
 	{"foreground", 'f', NULL, false, "stay until the mount ends"},
+	{"prefetch", 0, "WHAT", false,
+	 "fetch in the background: none (default) or role, all of its files"},
 	{"no-sandbox", 0, NULL, false,
 	 "let the daemon do all that its user may, as -o sandbox=off"},
 	{"ready-fd", 0, "N", false,
@@ -75,6 +78,9 @@ static int read_options(struct caller *c, struct error **errp)
 	for (size_t i = 0; r == 0 && i < strv_len(c->option_texts); i++)
 		r = mount_options_parse(c->option_texts[i], &c->options, cli,
 					errp);
+	if (r == 0 && cli_has(cli, "prefetch"))
+		r = mount_options_set_prefetch(
+			&c->options, cli_value(cli, "prefetch"), errp);
 	if (r < 0 || !c->option_texts)
 		return r;
 	settings_release(&cli->settings);

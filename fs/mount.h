@@ -38,7 +38,8 @@ struct mount {
 	struct session *session;
 	struct cache *cache;
 	struct fetcher *fetcher;
-	struct trimmer *trimmer; /* may be NULL */
+	struct trimmer *trimmer;   /* may be NULL */
+	struct prefetch *prefetch; /* may be NULL */
 	struct bundle *bundle;
 	struct role_view *view;
 	const struct tree *tree; /* the view's */

@@ -62,6 +62,16 @@ static int set_switch(const char *word, const char *value, bool *ret_off,
 			 value ? value : "");
 }
 
+int mount_options_set_prefetch(struct mount_options *o, const char *value,
+			       struct error **errp)
+{
+	o->prefetch = value && !strcmp(value, "role");
+	if (o->prefetch || (value && !strcmp(value, "none")))
+		return 0;
+	return error_set(errp, EINVAL, "'prefetch' is none or role, not '%s'",
+			 value ? value : "");
+}
+
 static int set_number(const char *word, const char *value, unsigned max,
 		      unsigned *ret, struct error **errp)
 {
@@ -139,6 +149,8 @@ static int set_word(struct mount_options *o, struct cli *cli, char *word,
 	if (!strcmp(word, "watchdog"))
 		return set_number(word, value, WATCHDOG_S_MAX, &o->watchdog_s,
 				  errp);
+	if (!strcmp(word, "prefetch"))
+		return mount_options_set_prefetch(o, value, errp);
 	if (!strcmp(word, "sandbox"))
 		return set_switch(word, value, &o->no_sandbox, errp);
 	if (!value && !strcmp(word, "allow_other"))

@@ -19,6 +19,7 @@ struct mount_options {
 	bool allow_other;
 	bool noexec;
 	bool no_sandbox;
+	bool prefetch; /* the role, in the background */
 	/* Let the cache lie on a stacked file system (overlayfs); then nothing
 	 * stacked can lie on the mount. */
 	bool stacked_cache;
@@ -37,5 +38,9 @@ extern const struct mount_options MOUNT_OPTIONS_DEFAULT;
  */
 int mount_options_parse(char *list, struct mount_options *o, struct cli *cli,
 			struct error **errp);
+
+/* What is to be fetched unasked: "none" or "role". */
+int mount_options_set_prefetch(struct mount_options *o, const char *value,
+			       struct error **errp);
 
 #endif

@@ -87,6 +87,30 @@ static void put_worker(struct mount *m, struct json_writer *w)
 	json_end_object(w);
 }
 
+void report_prefetch(const struct prefetch_report *r, const char *key,
+		     struct json_writer *w)
+{
+	json_begin_object(w, key);
+	put_count(w, "bytes", r->bytes);
+	put_count(w, "bytes_left", r->left);
+	put_count(w, "files", r->files);
+	json_put_str(w, "state", prefetch_state_names[r->state]);
+	if (*r->why)
+		json_put_str(w, "why", r->why);
+	json_end_object(w);
+}
+
+/* What came by prefetch, if it is asked for. */
+static void put_prefetch(struct mount *m, struct json_writer *w)
+{
+	struct prefetch_report r;
+
+	if (!m->prefetch)
+		return;
+	prefetch_look(m->prefetch, &r);
+	report_prefetch(&r, "prefetch", w);
+}
+
 static void put_sandbox(struct mount *m, struct json_writer *w)
 {
 	const struct sandbox_state *s = &m->sandbox;
@@ -117,6 +141,7 @@ void report_status(struct mount *m, struct strbuf *out)
 	json_put_str(&w, "mountpoint", m->mountpoint);
 	put_count(&w, "parked", parking_count(m->parking));
 	json_put_int(&w, "pid", getpid());
+	put_prefetch(m, &w);
 	json_put_str(&w, "reference", ref);
 	put_requests(m, &w);
 	json_put_str(&w, "role", m->view->role->name);

@@ -64,6 +64,19 @@ static void print_worker(const struct json *w)
 			   json_str(json_get(w, "last_end")));
 }
 
+static void print_prefetch(const struct json *p)
+{
+	const char *why = json_str(json_get(p, "why"));
+
+	if (!p)
+		return;
+	print_line(stdout, "  prefetch: %s, %s of %s to come%s%s",
+		   json_str(json_get(p, "state")),
+		   output_size((uint64_t)number(p, "bytes_left")).str,
+		   output_size((uint64_t)number(p, "bytes")).str,
+		   why ? "; " : "", why ? why : "");
+}
+
 static void print_sandbox(const struct json *s)
 {
 	const char *lacks = json_str(json_get(s, "lacks"));
@@ -98,6 +111,7 @@ static void print_text(const struct json *j)
 		   output_size((uint64_t)number(fetch, "bytes_network")).str,
 		   (long long)number(fetch, "requests"),
 		   (long long)number(fetch, "in_flight"));
+	print_prefetch(json_get(j, "prefetch"));
 	print_worker(json_get(j, "worker"));
 	print_sandbox(json_get(j, "sandbox"));
 	print_errors(json_get(j, "errors"));

@@ -13,6 +13,7 @@ int verb_mount(struct cli *cli, struct error **errp);
 int verb_umount(struct cli *cli, struct error **errp);
 int verb_status(struct cli *cli, struct error **errp);
 int verb_upgrade(struct cli *cli, struct error **errp);
+int verb_warm(struct cli *cli, struct error **errp);
 int verb_version(struct cli *cli, struct error **errp);
 
 #endif

@@ -28,6 +28,7 @@
 #include "base/thread.h"
 #include "base/time.h"
 #include "cli/output.h"
+#include "engine/prefetch.h"
 #include "engine/trim.h"
 #include "fs/attach.h"
 #include "fs/control.h"
@@ -373,6 +374,8 @@ static int set_up(struct worker *w, struct error **errp)
 		give_up_rights(w, control_listener(w->control));
 	w->mount.trimmer =
 		trimmer_start(w->mount.session, let_go, w->mount.opens);
+	if (w->job->options->prefetch && !w->job->settings->offline)
+		w->mount.prefetch = prefetch_start(w->mount.view, NULL, true);
 	return 0;
 }
 
@@ -423,6 +426,7 @@ static bool end_serving(struct worker *w)
 	ended = !m->parking || parking_stop(m->parking, END_MS);
 	ended = loops_ended(w, END_MS) && ended;
 	control_stop(w->control);
+	prefetch_stop(m->prefetch);
 	trimmer_stop(m->trimmer);
 	return ended;
 }

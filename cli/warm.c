@@ -1,0 +1,69 @@
+/* mops warm: a reference into the cache, or, by its mount, what a mount shows. */
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "cli/pull.h"
+#include "cli/verbs.h"
+
+/* Is it, perhaps dead, in a mount of some FUSE file system? */
+static bool is_in_a_mount(const char *path)
+{
+	struct statfs st;
+
+	if (statfs(path, &st) < 0)
+		return errno == ENOTCONN;
+	return (unsigned long)st.f_type == FUSE_SUPER_MAGIC;
+}
+
+/* The mopsfs that was installed with this program; else the one in PATH. */
+static int run_mopsfs(const struct cli *cli, struct error **errp)
+{
+	const char *argv[8] = {"mopsfs", "warm"};
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+	size_t k = 2;
+
+	if (cli->json)
+		argv[k++] = "--json";
+	if (cli->quiet)
+		argv[k++] = "--quiet";
+	if (cli->no_progress)
+		argv[k++] = "--no-progress";
+	argv[k++] = "--";
+	argv[k] = cli->args[0];
+	self[n > 0 ? n : 0] = '\0';
+	slash = strrchr(self, '/');
+	if (slash) {
+		cleanup_free char *beside =
+			xasprintf("%.*s/mopsfs", (int)(slash - self), self);
+
+		execv(beside, (char *const *)argv);
+	}
+	execvp(argv[0], (char *const *)argv);
+	return error_set_errno(errp, errno, "running 'mopsfs'");
+}
+
+int verb_warm(struct cli *cli, struct error **errp)
+{
+	cleanup_run struct run run = {0};
+	cleanup_bundle struct bundle *b = NULL;
+	cleanup_role_view struct role_view *v = NULL;
+	int r;
+
+	if (is_in_a_mount(cli->args[0]))
+		return run_mopsfs(cli, errp);
+	r = run_begin(cli, &run, errp);
+	if (r == 0)
+		r = run_role(&run, cli->args[0], &b, &v, errp);
+	if (r < 0)
+		return r;
+	assert(v);
+	return run_pull(&run, v, NULL, true, "warmed", errp);
+}

@@ -1,0 +1,144 @@
+#!/usr/bin/python3
+"""What a mount fetches unasked: --prefetch role, and mops warm."""
+import json
+import os
+import pathlib
+import signal
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+import mopstest  # noqa: E402
+from mopstest import MOPSFS, Failed, fault_registry, same, snapshot, wait_for  # noqa: E402
+
+MIB = 1 << 20
+
+
+def check(what, got, want):
+    if got != want:
+        raise Failed(f"{what}: {got}, not {want}")
+
+
+def warm(env, path):
+    """By mops, which finds mopsfs as it does where both are installed in different folders."""
+    p = env.mops("warm", path, "--json", env={"PATH": f"{MOPSFS.parent}:{os.environ['PATH']}"})
+    return json.loads(p.stdout)
+
+
+def bundle(env):
+    """Two folders with a big file and small ones each."""
+    mopstest.need_root()
+    top = env.fresh("ws")
+    for i, name in enumerate(("one", "two")):
+        mopstest.write_random(top / name / "big.bin", 5 * MIB + i, 10 + i)
+        for k in range(20):
+            mopstest.write_random(top / name / f"small{k}", 1000 + k, 100 * i + k)
+    env.push(top, "demo:1")
+    return top
+
+
+def status(env, at):
+    return json.loads(env.mopsfs("status", at, "--json").stdout)
+
+
+def state_of(at, path):
+    return os.getxattr(at / path, "user.mops.state").decode()
+
+
+def wait_for_prefetch(env, at, state="done"):
+    wait_for(f"a prefetch that is {state}", lambda: status(env, at)["prefetch"]["state"] == state, 60)
+
+
+def a_role_comes_unasked(env):
+    top = bundle(env)
+    for how in (("--prefetch", "role"), ("-o", "prefetch=role")):
+        env.new_cache()
+        with env.mount("demo:1", *how) as at:
+            wait_for_prefetch(env, at)
+            seen = status(env, at)["prefetch"]
+            check("files", seen["files"], 42)
+            check("bytes", seen["bytes"], sum(f.stat().st_size for f in top.rglob("*") if f.is_file()))
+            check("left", seen["bytes_left"], 0)
+            check("state", state_of(at, "one/big.bin"), "complete")
+            if "prefetch: done" not in env.mopsfs("status", at).stdout.decode():
+                raise Failed("status does not say so")
+        with env.mount("demo:1", "--offline") as at:
+            same(snapshot(top), snapshot(at))
+
+
+def nothing_comes_unasked(env):
+    bundle(env)
+    for how in ((), ("--prefetch", "none"), ("-o", "prefetch=none")):
+        env.new_cache()
+        with env.mount("demo:1", *how) as at:
+            if "prefetch" in status(env, at):
+                raise Failed(str(status(env, at)))
+            check("state", state_of(at, "one/big.bin"), "absent")
+    for how in (("--prefetch", "all"), ("-o", "prefetch"), ("-o", "prefetch=list")):
+        p = env.mopsfs("mount", "demo:1", env.fresh("mnt"), *how, code=2)
+        if b"none or role" not in p.stderr:
+            raise Failed(p.stderr.decode())
+
+
+def a_worker_that_is_replaced_goes_on(env):
+    top = bundle(env)
+    with env.mount("demo:1", "--prefetch", "role") as at:
+        os.kill(status(env, at)["pid"], signal.SIGKILL)
+        wait_for_prefetch(env, at)
+        same(snapshot(top), snapshot(at))
+
+
+def what_cannot_be_had_is_tried_again(env):
+    top = bundle(env)
+    server = fault_registry(env)
+    ref = (f"{server.host}/demo:1", "--plain-http")
+    with env.mount(*ref):
+        pass  # its documents are in the cache
+    server.arm("418")
+    with env.mount(*ref, "--prefetch", "role") as at:
+        wait_for_prefetch(env, at, "waiting")
+        if "418" not in status(env, at)["prefetch"]["why"]:
+            raise Failed(str(status(env, at)["prefetch"]))
+        p = env.mopsfs("warm", at / "one", code=3)
+        if b"418" not in p.stderr:
+            raise Failed(p.stderr.decode())
+        server.arm(None)
+        wait_for_prefetch(env, at)
+        same(snapshot(top), snapshot(at))
+
+
+def warm_of_a_folder_brings_the_folder(env):
+    top = bundle(env)
+    with env.mount("demo:1") as at:
+        done = warm(env, at / "one")
+        check("files", done["files"], 21)
+        check("one", state_of(at, "one/big.bin"), "complete")
+        check("two", state_of(at, "two/big.bin"), "absent")
+        check("a file", warm(env, at / "two/big.bin")["files"], 1)
+        check("two", state_of(at, "two/big.bin"), "complete")
+        check("all", warm(env, at)["files"], 42)
+        same(snapshot(top), snapshot(at))
+        if b"warmed" not in env.mopsfs("warm", at / "one").stderr:
+            raise Failed("no summary")
+
+
+def warm_of_a_reference_fills_the_cache(env):
+    top = bundle(env)
+    check("files", env.mops_json("warm", "demo:1")["files"], 42)
+    with env.mount("demo:1", "--offline") as at:
+        same(snapshot(top), snapshot(at))
+
+
+def warm_says_what_it_cannot_do(env):
+    bundle(env)
+    env.mops("warm", "nothing:1", code=1)
+    p = env.mopsfs("warm", env.base, code=2)
+    if b"not in a mount" not in p.stderr:
+        raise Failed(p.stderr.decode())
+    env.mopsfs("warm", env.base / "none" / "such", code=1)
+    with env.mount("demo:1") as at:
+        env.mopsfs("warm", at / "three", code=1)
+
+
+mopstest.run([a_role_comes_unasked, nothing_comes_unasked, a_worker_that_is_replaced_goes_on,
+              what_cannot_be_had_is_tried_again, warm_of_a_folder_brings_the_folder,
+              warm_of_a_reference_fills_the_cache, warm_says_what_it_cannot_do])
