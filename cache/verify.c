@@ -46,7 +46,7 @@ static bool is_known(const struct verify *v, const struct cache_finding *f)
 	for (size_t i = 0; i < v->n_earlier; i++) {
 		const struct noted *n = &v->note.found[i];
 
-		if ((!n->carried || v->o->unrepaired) &&
+		if ((!n->carried || v->o->for_repair) &&
 		    same_finding(&n->finding, f))
 			return true;
 	}
@@ -252,7 +252,7 @@ static void tell_earlier(struct verify *v)
 	v->n_earlier = v->note.n;
 	mutex_lock(&v->lock);
 	for (size_t i = 0; i < v->note.n; i++)
-		if (!v->note.found[i].carried || v->o->unrepaired)
+		if (!v->note.found[i].carried || v->o->for_repair)
 			tell_locked(v, &v->note.found[i].finding);
 	mutex_unlock(&v->lock);
 }
@@ -270,7 +270,7 @@ static int scan(struct verify *v, struct error **errp)
 	if (v->o->progress)
 		count_work(v);
 	r = pool_for_each(pool, PARTS, verify_part, v, errp);
-	if (r == 0)
+	if (r == 0 && !v->o->for_repair)
 		note_end(&v->note);
 	return r;
 }

@@ -51,8 +51,9 @@ struct cache_verify_options {
 	unsigned threads;    /* 0: one for each CPU */
 	uint64_t limit_rate; /* bytes read per second; 0: any */
 	bool restart;        /* do not go on with an interrupted scan */
-	/* Tell findings of the last scan that nobody repaired, too. */
-	bool unrepaired;
+	/* Tell findings of the last scan that nobody repaired, too; and until
+	 * cache_verify_end() this scan is one that was interrupted. */
+	bool for_repair;
 	struct progress *progress; /* NULL: none */
 	/* Told of each finding, one at a time, from any thread; may be NULL.
 	 * It must not call into the cache. */
@@ -67,8 +68,9 @@ struct cache_verify_options {
 int cache_verify(struct cache *c, const struct cache_verify_options *o,
 		 struct cache_report *ret, struct error **errp);
 
-/* What was found of the content @d is mended: the next scan with .unrepaired
- * says no more of it. Errors are ignored. */
+/* For who repairs; errors are ignored. What was found of the content @d is
+ * mended: no scan says more of it. And: all that could be mended is. */
 void cache_verify_repaired(struct cache *c, const struct digest *d);
+void cache_verify_end(struct cache *c);
 
 #endif

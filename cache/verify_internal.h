@@ -19,7 +19,7 @@
  * note whose descriptor is -1 is kept in memory only: another process has it, or
  * the disk takes none.
  */
-#define NOTE_HEADER 24
+#define NOTE_HEADER 32
 #define NOTE_RECORD 136
 /* Findings that are noted; all are told, and counted. */
 #define NOTE_FINDINGS_MAX 16384

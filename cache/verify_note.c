@@ -1,8 +1,8 @@
 /*
  * The note of a scan: `verify` at the cache's top.
  *
- *	0   MOPSVFY1, when the scan began (ns), XXH3 of both
- *	24  records, appended one by one, each with its own checksum
+ *	0   MOPSVFY1, when the scan began (ns), how many parts it has, XXH3 of that
+ *	32  records, appended one by one, each with its own checksum
  *
  * Nothing is flushed: after a power cut the note ends earlier, and so much is
  * looked at again. What follows a damaged record is not believed.
@@ -37,6 +37,7 @@ enum record_flags { HAS_FOUND = 1 << 0, CARRIED = 1 << 1 };
 struct header {
 	char magic[8];
 	uint64_t begun_ns;
+	uint64_t parts;
 	uint64_t checksum; /* XXH3 of all before */
 };
 _Static_assert(sizeof(struct header) == NOTE_HEADER, "no padding");
@@ -162,7 +163,7 @@ int note_parse(const void *buf, size_t n, struct note *ret)
 	memcpy(&h, buf, sizeof(h));
 	if (memcmp(h.magic, note_magic, sizeof(h.magic)) != 0 ||
 	    h.checksum != checksum(&h, offsetof(struct header, checksum)) ||
-	    le64toh(h.begun_ns) > INT64_MAX)
+	    le64toh(h.begun_ns) > INT64_MAX || le64toh(h.parts) != PARTS)
 		return -EBADMSG;
 	ret->begun_ns = (int64_t)le64toh(h.begun_ns);
 	for (; n - at >= sizeof(r); at += sizeof(r)) {
@@ -265,6 +266,14 @@ void cache_verify_repaired(struct cache *c, const struct digest *d)
 	append(fd, &r);
 }
 
+void cache_verify_end(struct cache *c)
+{
+	struct record r = {.type = RECORD_END};
+	cleanup_fd int fd = open_to_append(c);
+
+	append(fd, &r);
+}
+
 /*
  * Opening.
  */
@@ -317,7 +326,7 @@ static bool is_open(struct cache *c, const struct cache_finding *f)
 static void begin(struct cache *c, const struct note *last, struct note *n)
 {
 	cleanup_strbuf struct strbuf sb = STRBUF_INIT;
-	struct header h = {0};
+	struct header h = {.parts = htole64(PARTS)};
 	struct record r;
 
 	n->begun_ns = time_wall_ns();

@@ -58,6 +58,8 @@ static int list_name(void *ctx, const char *key, const struct digest *d)
 {
 	struct listing *l = ctx;
 
+	if (strchr(key, '@')) /* no name: where that digest came from */
+		return 0;
 	for (size_t i = 0; i < l->n; i++)
 		if (digest_equal(&l->v[i].bundle.manifest, d))
 			strv_append(&l->v[i].names, xstrdup(key));

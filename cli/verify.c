@@ -12,6 +12,8 @@
 const struct arg_option options_verify[] = {
 	{"deep", 0, NULL, false, "hash every byte at the registry, too"},
 	{"cache", 0, NULL, false, "re-hash the cache"},
+	{"repair", 0, NULL, false,
+	 "with --cache: fetch again what is damaged and needed"},
 	{"restart", 0, NULL, false,
 	 "with --cache: do not go on with a scan that was interrupted"},
 	{0},
@@ -120,8 +122,9 @@ int verb_verify(struct cli *cli, struct error **errp)
 		return error_set(errp, EINVAL,
 				 "--deep is for a reference: --cache always "
 				 "hashes every byte");
-	if (!cache && cli_has(cli, "restart"))
-		return error_set(errp, EINVAL, "--restart is for --cache");
+	if (!cache && (cli_has(cli, "restart") || cli_has(cli, "repair")))
+		return error_set(errp, EINVAL,
+				 "--restart and --repair are for --cache");
 	r = run_begin(cli, &run, errp);
 	if (r < 0)
 		return r;

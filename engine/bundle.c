@@ -148,6 +148,16 @@ static void lease(struct bundle *b)
 		log_debug("%s", err->message);
 }
 
+/* For who has to fetch some of it again, and knows but the digest. */
+static void remember_origin(struct bundle *b, struct cache *c)
+{
+	cleanup_free char *key = reference_digest_key(&b->ref, &b->digest);
+	struct digest then;
+
+	if (key && cache_ref_get(c, key, &then, NULL) < 0)
+		(void)cache_ref_put(c, key, &b->digest, NULL);
+}
+
 static int load(struct bundle *b, const struct op *op, struct error **errp)
 {
 	cleanup_error struct error *err = NULL;
@@ -169,6 +179,7 @@ static int load(struct bundle *b, const struct op *op, struct error **errp)
 	if (cache_bundle_record(c, &b->digest, &b->root_digest, NULL, 0, &err) <
 	    0)
 		log_debug("%s", err->message);
+	remember_origin(b, c);
 	return 0;
 }
 

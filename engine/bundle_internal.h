@@ -19,4 +19,10 @@ int bundle_doc(struct bundle *b, const struct doc_request *rq,
 	       const struct op *op, char **ret, size_t *ret_len,
 	       char **ret_media_type, struct error **errp);
 
+/* What the cache itself has of a bundle's documents. */
+int bundle_cached_manifest(struct cache *c, const struct digest *d,
+			   struct manifest *ret, struct error **errp);
+int bundle_cached_root(struct cache *c, const struct descriptor *config,
+		       struct root *ret, struct error **errp);
+
 #endif

@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "cache/gc.h"
-#include "engine/bundle.h"
+#include "engine/bundle_internal.h"
 #include "engine/tree_copy.h"
 
 /* Of the trees that are here: a role that nobody pulled needs nothing. */
@@ -56,8 +56,8 @@ static int need_trees(struct cache *c, const struct root *root, bool content,
 	return r;
 }
 
-static int load_manifest(struct cache *c, const struct digest *d,
-			 struct manifest *ret, struct error **errp)
+int bundle_cached_manifest(struct cache *c, const struct digest *d,
+			   struct manifest *ret, struct error **errp)
 {
 	cleanup_free char *buf = NULL;
 	size_t len;
@@ -66,8 +66,8 @@ static int load_manifest(struct cache *c, const struct digest *d,
 	return r < 0 ? r : manifest_parse(buf, len, NULL, ret, errp);
 }
 
-static int load_root(struct cache *c, const struct descriptor *config,
-		     struct root *ret, struct error **errp)
+int bundle_cached_root(struct cache *c, const struct descriptor *config,
+		       struct root *ret, struct error **errp)
 {
 	cleanup_free char *buf = NULL;
 	size_t len;
@@ -84,14 +84,14 @@ static int need_all(struct cache *c, const struct digest *d, bool content,
 {
 	cleanup_manifest struct manifest m = {0};
 	cleanup_root struct root root = {0};
-	int r = load_manifest(c, d, &m, errp);
+	int r = bundle_cached_manifest(c, d, &m, errp);
 
 	if (r < 0)
 		return r;
 	digest_set_add(needed, &m.config.digest);
 	for (size_t i = 0; content && i < m.n_layers; i++)
 		digest_set_add(needed, &m.layers[i].digest);
-	r = load_root(c, &m.config, &root, errp);
+	r = bundle_cached_root(c, &m.config, &root, errp);
 	return r < 0 ? r : need_trees(c, &root, content, needed, errp);
 }
 

@@ -29,18 +29,20 @@ static void add_manifest(struct elsewhere *e, const struct manifest *m,
 	map_put(&e->repos, m->config.digest.b, DIGEST_SIZE, name);
 }
 
-/* The repository in "<registry>/<repo>:<tag>", when it is another one of the
+/* The repository in "<registry>/<repo>:<tag>" or "…/<repo>@<digest>", when it is another one of the
  * same registry. */
 static char *other_repo(const struct reference *ref, const char *key)
 {
 	size_t n = strlen(ref->registry);
-	const char *colon = strrchr(key, ':');
+	const char *end = strchr(key, '@');
 	char *repo;
 
-	if (strncmp(key, ref->registry, n) != 0 || key[n] != '/' || !colon ||
-	    colon <= key + n + 1)
+	if (!end)
+		end = strrchr(key, ':');
+	if (strncmp(key, ref->registry, n) != 0 || key[n] != '/' || !end ||
+	    end <= key + n + 1)
 		return NULL;
-	repo = xstrndup(key + n + 1, (size_t)(colon - key) - n - 1);
+	repo = xstrndup(key + n + 1, (size_t)(end - key) - n - 1);
 	if (strcmp(repo, ref->repo) != 0)
 		return repo;
 	free(repo);

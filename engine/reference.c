@@ -487,6 +487,20 @@ char *reference_cache_key(const struct reference *r)
 	return strbuf_steal(&sb);
 }
 
+char *reference_digest_key(const struct reference *r, const struct digest *d)
+{
+	struct digest_str text = digest_to_str(d);
+	cleanup_free char *folder = NULL;
+
+	/* A folder's blobs belong to no repository of it. */
+	if (r->layout) {
+		folder = absolute(r->registry);
+		return xasprintf("oci:%s@%s", folder, text.str);
+	}
+	return r->repo ? xasprintf("%s/%s@%s", r->registry, r->repo, text.str)
+		       : NULL;
+}
+
 void reference_release(struct reference *r)
 {
 	free(r->registry);

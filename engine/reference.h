@@ -35,6 +35,9 @@ char *reference_str(const struct reference *r);
 /* Key of its tag in cache refs, the same from any working folder. Heap; NULL
  * when there is no tag. */
 char *reference_cache_key(const struct reference *r);
+/* Key under which cache refs remember where bundle @d came from: "…@sha256:…".
+ * Heap; NULL when it cannot be one. */
+char *reference_digest_key(const struct reference *r, const struct digest *d);
 void reference_release(struct reference *r);
 #define cleanup_reference __attribute__((cleanup(reference_release)))
 

@@ -145,7 +145,7 @@ static void fuzz_note(uint8_t *p, size_t n)
 	try_note(p, n);
 	if (n < NOTE_HEADER)
 		return;
-	put64(p + 16, XXH3_64bits(p, 16));
+	put64(p + 24, XXH3_64bits(p, 24));
 	for (size_t at = NOTE_HEADER; n - at >= NOTE_RECORD; at += NOTE_RECORD)
 		put64(p + at + NOTE_RECORD - 8,
 		      XXH3_64bits(p + at, NOTE_RECORD - 8));

@@ -135,7 +135,7 @@ class Checker:
         """A scan's record may end anywhere; what is behind a damaged part is not believed."""
         if self.regular(path):
             data = path.read_bytes()
-            if len(data) < 24 or data[:8] != b"MOPSVFY1" or struct.unpack_from("<Q", data, 16)[0] != xxh3(data[:16]):
+            if len(data) < 32 or data[:8] != b"MOPSVFY1" or struct.unpack_from("<Q", data, 24)[0] != xxh3(data[:24]):
                 self.found("record", path, "is damaged")
 
     def check_blobs(self):

@@ -207,10 +207,10 @@ static int verify_until(unsigned n)
 	return cache_verify(f.c, &s.o, &report, NULL);
 }
 
-static int go_on(bool unrepaired)
+static int go_on(bool for_repair)
 {
 	return verify_with(
-		(struct cache_verify_options){.unrepaired = unrepaired});
+		(struct cache_verify_options){.for_repair = for_repair});
 }
 
 #define MANY 40
@@ -280,6 +280,11 @@ Test(verify, remembers_what_nobody_repaired)
 	cr_expect(last.earlier);
 	cache_verify_repaired(f.c, &last.digest);
 	cr_assert(eq(int, go_on(true), 0));
+	cr_expect(report.resumed, "to go on with repairing");
+	cr_expect(eq(u64, report.damaged, MANY / 2 - 2));
+	cache_verify_end(f.c);
+	cr_assert(eq(int, go_on(true), 0));
+	cr_expect(not(report.resumed));
 	cr_expect(eq(u64, report.damaged, MANY / 2 - 2));
 }
 
@@ -289,7 +294,7 @@ Test(verify, believes_no_note_that_is_damaged)
 
 	many_blobs();
 	cr_assert(eq(int, verify_until(5), -ECANCELED));
-	for (long at = 0; at < 24; at++) {
+	for (long at = 0; at < 32; at++) {
 		cleanup_free char *copy = NULL;
 		size_t n;
 

@@ -1,0 +1,68 @@
+/*
+ * mops verify --cache [--repair]: what is damaged in the cache, which bundles
+ * and files need it, and getting it again from where they came from.
+ *
+ * Threads: one; found() and unchecked() come from any, one at a time.
+ */
+#ifndef ENGINE_CACHE_CHECK_H
+#define ENGINE_CACHE_CHECK_H
+
+#include "cache/verify.h"
+#include "engine/session.h"
+
+/* All are counted; so many are kept, told with their uses, and repaired. */
+#define CHECK_ITEMS_MAX 16384
+#define CHECK_PATHS_MAX 20 /* of one use */
+
+struct check_use { /* a bundle that needs it */
+	struct digest bundle;
+	char *reference; /* where it came from; NULL: unknown */
+	/* "manifest", "root", "tree of role 'r'", "layer 'l'" … */
+	char *what;
+	char **paths; /* the first files that have bytes of it; or NULL */
+	uint64_t files;
+	bool full; /* a tree told all there is */
+};
+
+enum check_state {
+	CHECK_DAMAGED,  /* gone, and wanted */
+	CHECK_REPAIRED, /* the right bytes are there again */
+	CHECK_UNUSED,   /* no bundle of the cache needs it */
+};
+
+struct check_item {
+	struct cache_finding finding;
+	enum check_state state;
+	bool is_index;      /* a manifest, root or tree */
+	uint64_t want_size; /* as its bundles say; 0: unknown */
+	char *why;          /* not repaired; or NULL */
+	struct check_use *uses;
+	size_t n, cap;
+	struct check_item *same; /* another finding of this content */
+};
+
+struct cache_check {
+	struct cache_report report;
+	struct check_item *items;
+	size_t n, cap;
+	uint64_t repaired, unused;
+	uint64_t left; /* neither */
+};
+
+struct cache_check_options {
+	bool repair, restart;
+	int show_progress;
+	void (*found)(void *ctx, const struct cache_finding *f);
+	void (*unchecked)(void *ctx, const struct digest *d, int error);
+	void *ctx;
+};
+
+/* 0 when the scan came to its end, damaged or not. @ret is to be released in
+ * any case. */
+int cache_check(struct session *s, const struct cache_check_options *o,
+		struct cache_check *ret, const struct op *op,
+		struct error **errp);
+void cache_check_release(struct cache_check *k);
+#define cleanup_cache_check __attribute__((cleanup(cache_check_release)))
+
+#endif
