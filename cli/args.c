@@ -263,10 +263,18 @@ const struct verb *args_find_verb(const struct program *p, const char *name)
 	return NULL;
 }
 
+static bool has_one_verb(const struct program *p)
+{
+	return p->verbs[0].name && !*p->verbs[0].name;
+}
+
 static int hint_help(const struct cli *cli, int r, struct error **errp)
 {
 	const struct verb *v = cli->verb;
 
+	if (has_one_verb(cli->program))
+		return error_hint(errp, r, "see '%s --help'",
+				  cli->program->name);
 	return error_hint(errp, r, "see '%s help%s%s'", cli->program->name,
 			  v ? " " : "", v ? v->name : "");
 }
@@ -275,7 +283,7 @@ int args_parse(const struct program *p, int argc, char *const *argv,
 	       struct cli *ret, struct error **errp)
 {
 	struct walk w = {.argc = argc, .argv = argv, .i = 1};
-	const char *name = next_arg(&w);
+	const char *name = has_one_verb(p) ? "" : next_arg(&w);
 	int r;
 
 	*ret = (struct cli){.program = p};
@@ -350,9 +358,9 @@ void args_help_verb(FILE *f, const struct program *p, const struct verb *v)
 {
 	const struct setting_info *s;
 
-	fprintf(f, "usage: %s %s%s%s%s\n\n%s\n", p->name, v->name,
-		v->options ? " [FLAG]..." : "", *v->arguments ? " " : "",
-		v->arguments, v->summary);
+	fprintf(f, "usage: %s%s%s%s%s%s\n\n%s\n", p->name, *v->name ? " " : "",
+		v->name, v->options ? " [FLAG]..." : "",
+		*v->arguments ? " " : "", v->arguments, v->summary);
 	if (v->options) {
 		fprintf(f, "\nFlags:\n");
 		help_options(f, v->options);

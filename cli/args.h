@@ -30,7 +30,8 @@ struct arg_option {
 struct cli;
 
 struct verb {
-	const char *name;      /* NULL ends a table */
+	/* NULL ends a table; "" in a table of one: no command is named. */
+	const char *name;
 	const char *arguments; /* as in help: "REF DIR [FILE]" */
 	const char *summary;   /* one line */
 	unsigned min_args, max_args;

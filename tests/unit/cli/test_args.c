@@ -180,3 +180,22 @@ Test(args, prints_each_option_of_a_verb_in_its_help)
 	cr_expect(eq(ptr, strstr(text, "file-roots"), NULL));
 	cr_expect(ne(ptr, strstr(text, "  -v, --verbose"), NULL));
 }
+
+Test(args, reads_no_command_where_there_is_but_one)
+{
+	static const struct verb only[] = {
+		{"", "REF DIR", "mount a bundle", 2, 2, mount_options,
+		 run_nothing},
+		{NULL},
+	};
+	static const struct program one = {"mount.x", "mounts", only};
+	char *argv[] = {"mount.x", "ref", "dir", "-fo", "ro", NULL};
+
+	cr_assert(eq(int, args_parse(&one, 5, argv, &cli, &err), 0));
+	cr_expect(eq(ptr, (void *)cli.verb, (void *)only));
+	cr_expect(eq(str, (char *)cli.args[1], "dir"));
+	cr_expect(cli_has(&cli, "foreground"));
+	cli_release(&cli);
+	cr_assert(eq(int, args_parse(&one, 2, argv, &cli, &err), -EINVAL));
+	cr_expect(eq(str, err->hint, "see 'mount.x --help'"));
+}
