@@ -32,7 +32,8 @@ int attach_open(struct mount *m, struct error **errp)
 	cleanup_free char *options = xasprintf(
 		"ro,nosuid,nodev,default_permissions,subtype=mopsfs,fsname=%s"
 		"%s%s",
-		source, m->options->allow_other ? ",allow_other" : "",
+		m->options->fsname ? m->options->fsname : source,
+		m->options->allow_other ? ",allow_other" : "",
 		m->options->noexec ? ",noexec" : "");
 	const char *argv[] = {"mopsfs", "-o", options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, (char **)argv);
@@ -89,6 +90,10 @@ int attach_mount(struct mount *m, struct error **errp)
 	fuse_set_log_func(log_only);
 	if (keep >= 0 && said >= 0)
 		dup2(keep, STDERR_FILENO);
+	/* The caller's process group until now: it may be that of systemd, or
+	 * of another that mounts by need, and whose processes alone do not wait
+	 * at an automount point for themselves. */
+	setsid();
 	if (r == 0)
 		return 0;
 	why = said >= 0 ? io_last_line(said) : xstrdup("");

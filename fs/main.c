@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "cli/args.h"
 #include "fs/verbs.h"
 
@@ -24,7 +26,16 @@ static const struct program mopsfs = {
 	.verbs = verbs,
 };
 
+static bool is_mount_helper(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return !strcmp(slash ? slash + 1 : path, "mount.mopsfs");
+}
+
 int main(int argc, char **argv)
 {
+	if (argc > 0 && is_mount_helper(argv[0]))
+		return mount_helper_main(argc, argv);
 	return cli_main(&mopsfs, argc, argv);
 }

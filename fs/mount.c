@@ -28,7 +28,7 @@ const struct arg_option mount_verb_options[] = {
 	{"options", 'o', "LIST", true,
 	 "mount options: io=auto|passthrough|cached, allow_other, noexec, "
 	 "readahead_kb=N, watchdog=SECONDS, prefetch=none|role, "
-	 "stacked_cache, sandbox=on|off, "
+	 "stacked_cache, sandbox=on|off, fsname=NAME, "
 	 "and any setting by name"},
 	{"foreground", 'f', NULL, false, "stay until the mount ends"},
 	{"prefetch", 0, "WHAT", false,
@@ -52,6 +52,7 @@ struct caller {
 	int ready_fd;
 	int signals; /* signalfd */
 	pid_t supervisor;
+	enum mount_stage *stage;
 };
 
 static void caller_release(struct caller *c)
@@ -75,6 +76,10 @@ static int read_options(struct caller *c, struct error **errp)
 		strv_append(&c->option_texts, xstrdup(text));
 	if (cli_has(cli, "no-sandbox"))
 		c->options.no_sandbox = true;
+	c->options.sloppy = cli_has(cli, "sloppy");
+	/* Then `mount -a` sees that it is mounted already. */
+	if (c->options.by_mount8 && mount_options_fsname_is_plain(cli->args[0]))
+		c->options.fsname = cli->args[0];
 	for (size_t i = 0; r == 0 && i < strv_len(c->option_texts); i++)
 		r = mount_options_parse(c->option_texts[i], &c->options, cli,
 					errp);
@@ -212,7 +217,10 @@ static int prepare(struct caller *c, struct error **errp)
 		r = read_job(c, errp);
 	if (r == 0)
 		r = check_allow_other(c, errp);
-	return r == 0 ? check_place(c, errp) : r;
+	if (r < 0)
+		return r;
+	*c->stage = MOUNT_CHECKING;
+	return check_place(c, errp);
 }
 
 /*
@@ -367,26 +375,32 @@ static int fork_supervisor(struct caller *c, int *ret_report,
 	return 0;
 }
 
-int verb_mount(struct cli *cli, struct error **errp)
+int mount_run(struct cli *cli, bool by_mount8, enum mount_stage *ret,
+	      struct error **errp)
 {
 	cleanup_caller struct caller c = {.cli = cli,
 					  .options = MOUNT_OPTIONS_DEFAULT,
 					  .ready_fd = -1,
-					  .signals = -1};
+					  .signals = -1,
+					  .stage = ret};
 	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
 	const char *successor = getenv(JOB_VARIABLE);
 	cleanup_fd int report = -1;
 	int r;
 
+	*ret = MOUNT_READING;
+	c.options.by_mount8 = by_mount8;
 	if (successor)
 		return succeed(&c, successor, errp);
 	r = prepare(&c, errp);
-	if (r < 0)
+	if (r < 0 || cli_has(cli, "fake"))
 		return r;
+	*ret = MOUNT_STARTING;
 	c.signals = job_catch_signals();
 	r = fork_supervisor(&c, &report, errp);
 	if (r < 0)
 		return r;
+	*ret = MOUNT_WORKING;
 	wait_for_report(&c, report);
 	r = job_read_report(report, &doc, errp);
 	if (r < 0) {
@@ -401,4 +415,11 @@ int verb_mount(struct cli *cli, struct error **errp)
 	}
 	say_ready(&c, &doc);
 	return cli_has(cli, "foreground") ? wait_for_supervisor(&c) : 0;
+}
+
+int verb_mount(struct cli *cli, struct error **errp)
+{
+	enum mount_stage stage;
+
+	return mount_run(cli, false, &stage, errp);
 }

@@ -19,12 +19,21 @@ const struct mount_options MOUNT_OPTIONS_DEFAULT = {
 
 /* Words that say what is so anyway, or that are for mount(8) alone. */
 static const char *const ignored[] = {
-	"ro",      "nosuid",     "nodev",    "default_permissions",
-	"auto",    "noauto",     "user",     "nouser",
-	"users",   "group",      "owner",    "nofail",
-	"exec",    "async",      "_netdev",  "defaults",
-	"noatime", "nodiratime", "relatime",
+	"ro",         "nosuid",      "nodev",         "default_permissions",
+	"auto",       "noauto",      "user",          "nouser",
+	"users",      "nousers",     "group",         "nogroup",
+	"owner",      "noowner",     "nofail",        "exec",
+	"async",      "sync",        "dirsync",       "_netdev",
+	"defaults",   "silent",      "loud",          "atime",
+	"noatime",    "diratime",    "nodiratime",    "relatime",
+	"norelatime", "strictatime", "nostrictatime", "lazytime",
+	"nolazytime",
 };
+/* The same, with values. */
+static const char *const ignored_values[] = {"user", "comment"};
+
+/* mount(8) says what a mount may be, which says nothing of what it is. */
+static const char *const may_be[] = {"rw", "suid", "dev"};
 
 static const char *const refused[] = {"rw", "suid", "dev", "remount", "bind"};
 
@@ -111,10 +120,12 @@ static void add_setting(struct cli *cli, const struct setting_info *s,
 }
 
 static int set_setting(struct cli *cli, const char *word, const char *value,
-		       struct error **errp)
+		       bool sloppy, struct error **errp)
 {
 	const struct setting_info *s = find_setting(word);
 
+	if (!s && sloppy)
+		return 0;
 	if (!s)
 		return error_set(errp, EINVAL, "there is no mount option '%s'",
 				 word);
@@ -126,6 +137,41 @@ static int set_setting(struct cli *cli, const char *word, const char *value,
 	return 0;
 }
 
+static bool is_for_mount8(const struct mount_options *o, const char *word,
+			  const char *value)
+{
+	if (!*word || !strncmp(word, "x-", 2) || !strncmp(word, "X-", 2))
+		return true;
+	if (value)
+		return is_one_of(word, ignored_values,
+				 ARRAY_SIZE(ignored_values));
+	return is_one_of(word, ignored, ARRAY_SIZE(ignored)) ||
+	       (o->by_mount8 && is_one_of(word, may_be, ARRAY_SIZE(may_be)));
+}
+
+bool mount_options_fsname_is_plain(const char *name)
+{
+	static const char also[] = "-_.:/@+%=~";
+
+	for (const char *p = name; *p; p++)
+		if (!(*p >= 'a' && *p <= 'z') && !(*p >= 'A' && *p <= 'Z') &&
+		    !(*p >= '0' && *p <= '9') && !strchr(also, *p))
+			return false;
+	return *name;
+}
+
+static int set_fsname(struct mount_options *o, const char *value,
+		      struct error **errp)
+{
+	if (!value || !mount_options_fsname_is_plain(value))
+		return error_set(errp, EINVAL,
+				 "'-o fsname' is letters, digits and any of "
+				 "-_.:/@+%%=~, not '%s'",
+				 value ? value : "");
+	o->fsname = value;
+	return 0;
+}
+
 static int set_word(struct mount_options *o, struct cli *cli, char *word,
 		    struct error **errp)
 {
@@ -133,8 +179,7 @@ static int set_word(struct mount_options *o, struct cli *cli, char *word,
 
 	if (value)
 		*value++ = '\0';
-	if (!*word || !strncmp(word, "x-", 2) ||
-	    (!value && is_one_of(word, ignored, ARRAY_SIZE(ignored))))
+	if (is_for_mount8(o, word, value))
 		return 0;
 	if (is_one_of(word, refused, ARRAY_SIZE(refused)))
 		return error_set(errp, EINVAL,
@@ -143,6 +188,8 @@ static int set_word(struct mount_options *o, struct cli *cli, char *word,
 				 word);
 	if (!strcmp(word, "io"))
 		return set_io(o, value, errp);
+	if (!strcmp(word, "fsname"))
+		return set_fsname(o, value, errp);
 	if (!strcmp(word, "readahead_kb"))
 		return set_number(word, value, READAHEAD_KB_MAX,
 				  &o->readahead_kb, errp);
@@ -160,7 +207,7 @@ static int set_word(struct mount_options *o, struct cli *cli, char *word,
 	else if (!value && !strcmp(word, "stacked_cache"))
 		o->stacked_cache = true;
 	else
-		return set_setting(cli, word, value, errp);
+		return set_setting(cli, word, value, o->sloppy, errp);
 	return 0;
 }
 

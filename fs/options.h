@@ -19,7 +19,12 @@ struct mount_options {
 	bool allow_other;
 	bool noexec;
 	bool no_sandbox;
-	bool prefetch; /* the role, in the background */
+	bool prefetch;  /* the role, in the background */
+	bool by_mount8; /* rw, suid and dev are left alone */
+	bool sloppy;    /* unknown words are passed over */
+	/* What mount and df call the source; NULL: the bundle's name. Leads
+	 * into the list. */
+	const char *fsname;
 	/* Let the cache lie on a stacked file system (overlayfs); then nothing
 	 * stacked can lie on the mount. */
 	bool stacked_cache;
@@ -33,7 +38,8 @@ extern const struct mount_options MOUNT_OPTIONS_DEFAULT;
 /*
  * Read one comma-separated list into @o; settings found in it are added to
  * @cli's flags, unless a flag of the same name was given. -EINVAL for what is
- * unknown, and for what would take a promise away (rw, suid, dev). @list is
+ * unknown, unless @o says that it is passed over, and for what would take a
+ * promise away (rw, suid, dev). @list is
  * taken apart in place, and outlives @cli.
  */
 int mount_options_parse(char *list, struct mount_options *o, struct cli *cli,
@@ -42,5 +48,8 @@ int mount_options_parse(char *list, struct mount_options *o, struct cli *cli,
 /* What is to be fetched unasked: "none" or "role". */
 int mount_options_set_prefetch(struct mount_options *o, const char *value,
 			       struct error **errp);
+
+/* Can the kernel's lists show @name as it is? */
+bool mount_options_fsname_is_plain(const char *name);
 
 #endif

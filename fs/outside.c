@@ -159,6 +159,7 @@ static void __attribute__((noreturn)) serve(int fd, const char *mountpoint)
 	struct link_message m;
 	int link = keep_only(fd);
 
+	setsid();
 	signal(SIGCHLD, SIG_IGN);
 	while (link >= 0 && link_receive(link, &m)) {
 		if (m.word == LINK_RUN)

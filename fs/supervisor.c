@@ -658,8 +658,6 @@ int supervisor_run(struct mount_job *job)
 
 	if (!job->options->no_sandbox)
 		sandbox_prepare();
-	/* A session of our own: the terminal's signals go to the caller. */
-	setsid();
 	if (job->foreground)
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 	close_inherited(job);
@@ -670,6 +668,9 @@ int supervisor_run(struct mount_job *job)
 	s.signals = job_catch_signals();
 	if (spawn(&s, &s.worker, -1) < 0)
 		return ERROR_DOWNLOAD;
+	/* A session of our own: the terminal's signals go to the caller. The
+	 * worker follows when it has mounted (attach_mount()). */
+	setsid();
 	closep(&job->report_fd);
 	if (!job->foreground)
 		forget_terminal();

@@ -13,8 +13,8 @@ program, folder = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 name = program.name
 
 
-def help_of(*args):
-    return subprocess.run([program, *args], check=True, stdout=subprocess.PIPE).stdout.decode()
+def help_of(*args, called=program):
+    return subprocess.run([called, *args], executable=program, check=True, stdout=subprocess.PIPE).stdout.decode()
 
 
 def flags(text):
@@ -40,6 +40,13 @@ pages = {p.name.removesuffix(".scd") for p in folder.glob(f"{name}[-.]*.scd")}
 tests.append(("installed", [f"{p} is not in man/meson.build" for p in sorted(pages - installed)]))
 missing = common - flags((folder / f"{name}.1.scd").read_text()) if name == "mops" else set()
 tests.append(("common flags", [f"{f} is not in {name}(1)" for f in sorted(missing)]))
+
+if name == "mopsfs":
+    options = (folder / "mount.mopsfs.8.scd").read_text().partition("# OPTIONS")[2].partition("\n# ")[0]
+    own = flags(help_of("--help", called="mount.mopsfs").partition("ommon")[0])
+    tests.append(("as mount.mopsfs", [f"{f} is in one of page and --help" for f in
+                                      sorted(own ^ (flags(options) - common))] +
+                  ["mount.mopsfs.8 is not in man/meson.build"] * ("mount.mopsfs.8" not in installed)))
 
 print(f"1..{len(tests)}")
 for i, (verb, flaws) in enumerate(tests, 1):

@@ -61,6 +61,45 @@ Test(options, takes_what_fstab_says_anyway)
 	cr_expect(eq(sz, cli.n_flags, 0));
 }
 
+Test(options, leaves_alone_what_mount8_says_anyway)
+{
+	o = MOUNT_OPTIONS_DEFAULT;
+	o.by_mount8 = true;
+	text = xstrdup("rw,suid,dev,exec,user=joe,X-mount.mkdir,comment=a b,"
+		       "sync,lazytime,nofail");
+	cr_assert(eq(int, mount_options_parse(text, &o, &cli, &err), 0));
+	cr_expect(eq(sz, cli.n_flags, 0));
+	free(text);
+	text = xstrdup("remount");
+	cr_expect(eq(int, mount_options_parse(text, &o, &cli, &err), -EINVAL));
+}
+
+Test(options, passes_over_unknown_words_when_sloppy)
+{
+	o = MOUNT_OPTIONS_DEFAULT;
+	o.sloppy = true;
+	text = xstrdup("nonsense,warp=9,role=training,io=cached");
+	cr_assert(eq(int, mount_options_parse(text, &o, &cli, &err), 0));
+	cr_assert(eq(sz, cli.n_flags, 1));
+	cr_expect(eq(int, o.io, IO_CACHED));
+	free(text);
+	text = xstrdup("io=warp");
+	cr_expect(eq(int, mount_options_parse(text, &o, &cli, &err), -EINVAL));
+}
+
+Test(options, takes_a_name_for_the_source)
+{
+	cr_assert(eq(int, parse("fsname=reg.example:5000/a/b@1.0"), 0));
+	cr_expect(eq(str, (char *)o.fsname, "reg.example:5000/a/b@1.0"));
+	for (const char **bad =
+		     (const char *[]){"fsname", "fsname=", "fsname=a b",
+				      "fsname=a\\b", "fsname=\xc3\xa4", NULL};
+	     *bad; bad++) {
+		cr_expect(eq(int, parse(*bad), -EINVAL), "%s", *bad);
+		error_freep(&err);
+	}
+}
+
 Test(options, hands_settings_on)
 {
 	cr_assert(eq(int, parse("role=training,io_timeout=5,offline"), 0));
