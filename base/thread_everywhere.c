@@ -77,28 +77,33 @@ static int call_in(pid_t tid)
 	return -EBUSY;
 }
 
-/* 1: there were threads that this had not seen yet. */
-static int call_in_new(struct seen *s)
+/* 1: there were threads that this had not seen yet. One that did not get to it
+ * is noted, and the others are called all the same. */
+static int call_in_new(struct seen *s, int *failed)
 {
 	DIR *d = opendir("/proc/self/task");
 	struct dirent *e;
-	int found = 0, r = 0;
+	int found = 0;
 
 	if (!d)
 		return -errno;
-	while (r == 0 && (e = readdir(d))) {
+	while ((e = readdir(d))) {
 		pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
+		int r;
 
 		if (tid <= 0 || !is_new(s, tid))
 			continue;
-		if (s->n == MAX_TASKS)
-			r = -EBUSY;
+		if (s->n == MAX_TASKS) {
+			closedir(d);
+			return -EBUSY;
+		}
 		found = 1;
-		if (r == 0)
-			r = call_in(tid);
+		r = call_in(tid);
+		if (*failed == 0)
+			*failed = r;
 	}
 	closedir(d);
-	return r < 0 ? r : found;
+	return found;
 }
 
 /* A thread that is made meanwhile has what its maker had: seen in a later
@@ -108,6 +113,7 @@ int thread_everywhere(int (*fn)(void *arg), void *arg)
 	struct sigaction action = {.sa_sigaction = handle,
 				   .sa_flags = SA_RESTART | SA_SIGINFO};
 	cleanup_free struct seen *s = xcalloc(1, sizeof(*s));
+	int failed = 0;
 	int r;
 
 	call.fn = fn;
@@ -118,7 +124,9 @@ int thread_everywhere(int (*fn)(void *arg), void *arg)
 	make_call();
 	is_new(s, (pid_t)syscall(SYS_gettid));
 	do
-		r = call_in_new(s);
+		r = call_in_new(s, &failed);
 	while (r > 0);
+	if (r == 0)
+		r = failed;
 	return r < 0 ? r : atomic_load(&call.r);
 }

@@ -1,4 +1,5 @@
 /* What is kept per thread is changed in each: here the name. */
+#include <errno.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/prctl.h>
@@ -8,6 +9,13 @@
 #include "tests/lib/tap.h"
 
 #define THREADS 20
+
+/* Its runtime has a thread that takes no signals: the others are called. */
+#ifdef __SANITIZE_THREAD__
+#define RESULT -EBUSY
+#else
+#define RESULT 0
+#endif
 
 static atomic_int calls;
 static atomic_bool over;
@@ -42,7 +50,7 @@ int main(void)
 			return 1;
 	for (int i = 0; i < THREADS; i++)
 		sem_wait(&begun);
-	is_int(thread_everywhere(rename_thread, (void *)"renamed"), 0,
+	is_int(thread_everywhere(rename_thread, (void *)"renamed"), RESULT,
 	       "every thread is called");
 	atomic_store(&over, true);
 	for (int i = 0; i < THREADS; i++) {
