@@ -58,6 +58,13 @@ void output_error(const char *name, bool json, const struct error *err,
 		print_line(stderr, "%s", err->hint);
 }
 
+void output_put_text(struct json_writer *w, const char *key, const char *text)
+{
+	cleanup_free char *escaped = escape_str(text);
+
+	json_put_str(w, key, escaped);
+}
+
 void output_json(const struct strbuf *doc)
 {
 	fwrite(strbuf_str(doc), 1, doc->len, stdout);

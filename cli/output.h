@@ -36,6 +36,8 @@ struct error_more {
 void output_error(const char *name, bool json, const struct error *err,
 		  const struct error_more *more);
 
+/* A string member of any bytes, escaped as for a terminal. */
+void output_put_text(struct json_writer *w, const char *key, const char *text);
 /* One JSON document, as one line on stdout. */
 void output_json(const struct strbuf *doc);
 

@@ -20,14 +20,46 @@ const struct arg_option options_verify[] = {
 };
 
 /* Findings go to stdout as they come; with --json they go with the error. */
-static void found(void *ctx, const char *line)
-{
-	struct cli *cli = ctx;
+struct finding_list {
+	struct cli *cli;
+	struct strbuf json;
+	struct json_writer w;
+};
 
-	if (cli->json)
-		strv_append(&cli->details, xstrdup(line));
-	else
-		print_line(stdout, "%s", line);
+static void found(void *ctx, const struct verify_finding *f)
+{
+	struct finding_list *l = ctx;
+
+	if (!l->cli->json) {
+		print_line(stdout, "%s", f->line);
+		return;
+	}
+	strv_append(&l->cli->details, xstrdup(f->line));
+	json_begin_object(&l->w, NULL);
+	json_put_bool(&l->w, "damaged", f->damaged);
+	if (f->digest)
+		json_put_str(&l->w, "expected", digest_to_str(f->digest).str);
+	if (f->found)
+		json_put_str(&l->w, "found", digest_to_str(f->found).str);
+	output_put_text(&l->w, "message", f->line);
+	if (f->path)
+		output_put_text(&l->w, "path", f->path);
+	json_end_object(&l->w);
+}
+
+static int verify_all(struct run *run, struct bundle *b,
+		      struct verify_result *ret, struct error **errp)
+{
+	struct finding_list l = {.cli = run->cli, .json = STRBUF_INIT};
+	int r;
+
+	json_writer_init(&l.w, &l.json);
+	json_begin_array(&l.w, NULL);
+	r = verify_bundle(b, cli_has(run->cli, "deep"), found, &l,
+			  run_progress(run), ret, &run->op, errp);
+	json_end_array(&l.w);
+	run->cli->findings = strbuf_steal(&l.json);
+	return r;
 }
 
 struct count {
@@ -82,8 +114,7 @@ static int verify_registry(struct run *run, struct error **errp)
 	int r = run_bundle(run, run->cli->args[0], &b, errp);
 
 	if (r == 0)
-		r = verify_bundle(b, cli_has(run->cli, "deep"), found, run->cli,
-				  run_progress(run), &v, &run->op, errp);
+		r = verify_all(run, b, &v, errp);
 	if (r < 0)
 		return r;
 	if (run->cli->json) {

@@ -120,12 +120,12 @@ static void put_use(struct json_writer *w, const struct check_use *u)
 	json_put_int(w, "files", (int64_t)u->files);
 	json_begin_array(w, "paths");
 	for (char **p = u->paths; p && *p; p++)
-		json_put_str(w, NULL, *p);
+		output_put_text(w, NULL, *p);
 	json_end_array(w);
 	if (u->reference)
-		json_put_str(w, "reference", u->reference);
+		output_put_text(w, "reference", u->reference);
 	if (u->what)
-		json_put_str(w, "what", u->what);
+		output_put_text(w, "what", u->what);
 	json_end_object(w);
 }
 
@@ -163,7 +163,7 @@ static void put_item(struct json_writer *w, const struct check_item *it)
 		put_use(w, &it->uses[i]);
 	json_end_array(w);
 	if (it->why && it->state == CHECK_DAMAGED)
-		json_put_str(w, "why", it->why);
+		output_put_text(w, "why", it->why);
 	json_end_object(w);
 }
 

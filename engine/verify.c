@@ -6,47 +6,68 @@
 #include "base/thread.h"
 #include "engine/verify_internal.h"
 
-static void __attribute__((format(printf, 3, 0)))
-finding(struct verify *v, uint64_t *counter, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 4, 0)))
+finding(struct verify *v, const struct verify_about *about, bool damaged,
+	const char *fmt, va_list ap)
 {
 	cleanup_free char *line = xvasprintf(fmt, ap);
+	const struct verify_finding f = {
+		.damaged = damaged,
+		.line = line,
+		.digest = about ? about->digest : NULL,
+		.found = about ? about->found : NULL,
+		.path = about ? about->path : NULL,
+	};
 
 	mutex_lock(&v->lock);
-	(*counter)++;
+	if (damaged)
+		v->out->damaged++;
+	else
+		v->out->unchecked++;
 	if (v->report)
-		v->report(v->ctx, line);
+		v->report(v->ctx, &f);
 	mutex_unlock(&v->lock);
 }
 
-void verify_damaged(struct verify *v, const char *fmt, ...)
+void verify_damaged(struct verify *v, const struct verify_about *about,
+		    const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	finding(v, &v->out->damaged, fmt, ap);
+	finding(v, about, true, fmt, ap);
 	va_end(ap);
 }
 
-void verify_unchecked(struct verify *v, const char *fmt, ...)
+void verify_unchecked(struct verify *v, const struct verify_about *about,
+		      const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	finding(v, &v->out->unchecked, fmt, ap);
+	finding(v, about, false, fmt, ap);
 	va_end(ap);
 }
 
-void verify_failed(struct verify *v, int r, const struct error *err,
-		   const char *what)
+void verify_failed(struct verify *v, const struct verify_about *about, int r,
+		   const struct error *err, const char *what)
 {
 	const char *why = err ? err->message : "failed";
 
 	if (r == -ENOENT)
-		verify_damaged(v, "%s: missing", what);
+		verify_damaged(v, about, "%s: missing", what);
 	else if (r == -EBADMSG || r == -ESTALE || r == -EINVAL)
-		verify_damaged(v, "%s: %s", what, why);
+		verify_damaged(v, about, "%s: %s", what, why);
 	else
-		verify_unchecked(v, "%s: not checked: %s", what, why);
+		verify_unchecked(v, about, "%s: not checked: %s", what, why);
+}
+
+void verify_differs(struct verify *v, const struct verify_about *about,
+		    const char *what)
+{
+	verify_damaged(v, about, "%s: expected %s, found %s", what,
+		       digest_to_str(about->digest).str,
+		       digest_to_str(about->found).str);
 }
 
 static int hash_write(struct sink *sink, const void *buf, size_t n,
@@ -91,40 +112,41 @@ static char *describe(const struct descriptor *d)
 		     : xasprintf("blob '%s'", digest_to_str(&d->digest).str);
 }
 
-/* 1: right; 0: wrong; or what reading failed with. */
+/* 1: right; 0: wrong, *@ret is what is there; or what reading failed with. */
 static int hash_blob(struct verify *v, const struct descriptor *d,
-		     struct error **errp)
+		     struct digest *ret, struct error **errp)
 {
 	struct registry *reg = v->b->registry;
 	struct verify_sink s;
-	struct digest got;
 	int r;
 
 	verify_sink_init(&s, v->progress);
 	r = reg->ops->read_blob(reg, v->b->remote.repo, &d->digest, d->size, 0,
 				d->size, &s.sink, v->op, errp);
-	got = verify_sink_final(&s);
+	*ret = verify_sink_final(&s);
 	if (r < 0)
 		return r;
-	return s.bytes == d->size && digest_equal(&got, &d->digest);
+	return s.bytes == d->size && digest_equal(ret, &d->digest);
 }
 
 /* Wrong bytes may be the way's fault: they are asked for once more. */
 static void deep_blob(struct verify *v, const struct descriptor *d,
-		      const char *what)
+		      struct verify_about *about, const char *what)
 {
+	struct digest got;
 	int r = 0;
 
 	for (int tries = 0; tries < 2 && r == 0; tries++) {
 		cleanup_error struct error *err = NULL;
 
-		r = hash_blob(v, d, &err);
+		r = hash_blob(v, d, &got, &err);
 		if (r < 0)
-			verify_failed(v, r, err, what);
+			verify_failed(v, about, r, err, what);
 	}
-	if (r == 0)
-		verify_damaged(v, "%s: its bytes are not what its digest says",
-			       what);
+	if (r == 0) {
+		about->found = &got;
+		verify_differs(v, about, what);
+	}
 }
 
 static void check_blob(struct verify *v, const struct descriptor *d)
@@ -132,19 +154,24 @@ static void check_blob(struct verify *v, const struct descriptor *d)
 	struct registry *reg = v->b->registry;
 	cleanup_free char *what = describe(d);
 	cleanup_error struct error *err = NULL;
+	struct verify_about about = {
+		.digest = &d->digest,
+		.path = descriptor_annotation(d, ANNOTATION_FILEPATH),
+	};
 	uint64_t size = 0;
 	int r = reg->ops->has_blob(reg, v->b->remote.repo, &d->digest, &size,
 				   v->op, &err);
 
 	if (r < 0)
-		verify_failed(v, r, err, what);
+		verify_failed(v, &about, r, err, what);
 	else if (r == 0)
-		verify_damaged(v, "%s: missing", what);
+		verify_damaged(v, &about, "%s: missing", what);
 	else if (size != d->size)
-		verify_damaged(v, "%s: has %" PRIu64 " bytes, not %" PRIu64,
-			       what, size, d->size);
+		verify_damaged(v, &about,
+			       "%s: has %" PRIu64 " bytes, not %" PRIu64, what,
+			       size, d->size);
 	else if (v->deep && d->size)
-		deep_blob(v, d, what);
+		deep_blob(v, d, &about, what);
 }
 
 static void count_blob(struct verify *v, uint64_t size)
@@ -179,22 +206,23 @@ static void check_manifest(struct verify *v)
 	int r = reg->ops->get_manifest(reg, v->b->remote.repo, &v->b->digest,
 				       &m, v->op, &err);
 	struct digest got;
+	struct verify_about about = {.digest = &v->b->digest};
 
 	if (r < 0) {
-		verify_failed(v, r, err, "manifest");
+		verify_failed(v, &about, r, err, "manifest");
 		return;
 	}
 	got = digest_of_buf(m.buf, m.len);
+	about.found = &got;
 	if (!digest_equal(&got, &v->b->digest))
-		verify_damaged(v, "manifest: its bytes are not what its digest "
-				  "says");
+		verify_differs(v, &about, "manifest");
 	count_blob(v, m.len);
 }
 
 static int check_registry(struct verify *v, struct error **errp)
 {
 	if (!v->b->registry) {
-		verify_unchecked(v, "registry: not checked: offline");
+		verify_unchecked(v, NULL, "registry: not checked: offline");
 		return 0;
 	}
 	check_manifest(v);
@@ -243,8 +271,8 @@ static void totals(struct verify *v)
 }
 
 int verify_bundle(struct bundle *b, bool deep,
-		  void (*report)(void *ctx, const char *line), void *ctx,
-		  int show_progress, struct verify_result *ret,
+		  void (*report)(void *ctx, const struct verify_finding *f),
+		  void *ctx, int show_progress, struct verify_result *ret,
 		  const struct op *op, struct error **errp)
 {
 	struct verify v = {

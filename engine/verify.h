@@ -19,11 +19,21 @@ struct verify_result {
 	uint64_t unchecked; /* could not be asked */
 };
 
-/* @report is called for each finding with one line. -EBADMSG when anything is
+/* What is wrong, or could not be looked at. */
+struct verify_finding {
+	bool damaged;     /* else: not checked */
+	const char *line; /* all of it, for people */
+	/* As far as it is about one of these; else NULL. */
+	const struct digest *digest; /* what is expected under this name, */
+	const struct digest *found;  /* and what is there */
+	const char *path;            /* in the bundle; the first of several */
+};
+
+/* @report is called for each finding, one at a time. -EBADMSG when anything is
  * damaged (ERROR_VALIDATION), else -EIO when something could not be checked. */
 int verify_bundle(struct bundle *b, bool deep,
-		  void (*report)(void *ctx, const char *line), void *ctx,
-		  int show_progress, struct verify_result *ret,
+		  void (*report)(void *ctx, const struct verify_finding *f),
+		  void *ctx, int show_progress, struct verify_result *ret,
 		  const struct op *op, struct error **errp);
 
 #endif

@@ -17,7 +17,7 @@
 struct verify {
 	struct bundle *b;
 	bool deep;
-	void (*report)(void *ctx, const char *line);
+	void (*report)(void *ctx, const struct verify_finding *f);
 	void *ctx;
 	const struct op *op;
 	struct fetcher *fetcher;
@@ -30,14 +30,24 @@ struct verify {
 	} * layers;
 };
 
-/* One finding, one line. */
-void verify_damaged(struct verify *v, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-void verify_unchecked(struct verify *v, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+/* What a finding is about. */
+struct verify_about {
+	const struct digest *digest, *found; /* or NULL */
+	const char *path;                    /* or NULL */
+};
+
+/* One finding, one line. @about may be NULL. */
+void verify_damaged(struct verify *v, const struct verify_about *about,
+		    const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void verify_unchecked(struct verify *v, const struct verify_about *about,
+		      const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* What the error of a failed look means: gone, wrong, or not to be asked. */
-void verify_failed(struct verify *v, int r, const struct error *err,
-		   const char *what);
+void verify_failed(struct verify *v, const struct verify_about *about, int r,
+		   const struct error *err, const char *what);
+/* The same, and what is there is known. */
+void verify_differs(struct verify *v, const struct verify_about *about,
+		    const char *what);
 
 /* Hashes what passes. */
 struct verify_sink {

@@ -5,9 +5,15 @@
 #include "engine/verify_internal.h"
 
 /* Sources of externals, each URI once. They live in the layers' trees. */
+struct external {
+	struct tree_source src;
+	const struct tree *tree;
+	uint32_t index;
+};
+
 struct externals {
 	struct map seen;
-	struct tree_source *v;
+	struct external *v;
 	size_t n, cap;
 };
 
@@ -24,7 +30,7 @@ static void collect(const struct tree *t, struct externals *e)
 		    map_put(&e->seen, src.uri, src.uri_len, e))
 			continue;
 		ARRAY_GROW(e->v, e->n, e->cap);
-		e->v[e->n++] = src;
+		e->v[e->n++] = (struct external){src, t, i};
 	}
 }
 
@@ -36,20 +42,17 @@ struct job {
 static int hash_object(struct verify *v, struct object_store *store,
 		       const struct pointer_uri *uri,
 		       const struct tree_source *src,
-		       const struct object_info *info, struct error **errp)
+		       const struct object_info *info, struct digest *ret,
+		       struct error **errp)
 {
 	struct verify_sink s;
-	struct digest got;
 	int r = 0;
 
 	verify_sink_init(&s, v->progress);
 	if (src->size)
 		r = store->ops->read(store, uri, info->validator, 0, src->size,
 				     &s.sink, v->op, errp);
-	got = verify_sink_final(&s);
-	if (r >= 0 && !digest_equal(&got, &src->digest))
-		r = error_set(errp, EBADMSG,
-			      "its bytes are not what the bundle says");
+	*ret = verify_sink_final(&s);
 	return r;
 }
 
@@ -70,8 +73,9 @@ static void count(struct verify *v, const struct object_info *info)
 	mutex_unlock(&v->lock);
 }
 
+/* 0 right; 1 other bytes: *@ret is their digest. */
 static int look(struct verify *v, const struct tree_source *src,
-		struct error **errp)
+		struct digest *ret, struct error **errp)
 {
 	cleanup_pointer_uri struct pointer_uri uri = {0};
 	struct object_info info = {0};
@@ -90,31 +94,69 @@ static int look(struct verify *v, const struct tree_source *src,
 		return error_set(errp, EBADMSG,
 				 "has %" PRIu64 " bytes, not %" PRIu64,
 				 info.size, src->size);
-	if (info.has_sha256 && !digest_equal(&info.sha256, &src->digest))
-		return error_set(errp, EBADMSG,
-				 "its store says another digest");
-	if (v->deep)
-		r = hash_object(v, store, &uri, src, &info, errp);
-	if (r >= 0)
-		count(v, &info);
-	return r;
+	*ret = info.has_sha256 ? info.sha256 : src->digest;
+	if (digest_equal(ret, &src->digest) && v->deep)
+		r = hash_object(v, store, &uri, src, &info, ret, errp);
+	if (r < 0)
+		return r;
+	if (!digest_equal(ret, &src->digest))
+		return 1;
+	count(v, &info);
+	return 0;
+}
+
+struct first_user {
+	uint32_t source;
+	char *path;
+};
+
+static int uses_source(void *ctx, uint32_t node, const struct tree_node *n,
+		       const char *path, struct error **errp)
+{
+	struct first_user *u = ctx;
+
+	(void)node;
+	(void)errp;
+	if (n->kind != TREE_FILE || n->source != u->source)
+		return 0;
+	u->path = xstrdup(path);
+	return 1;
+}
+
+static void not_right(struct verify *v, const struct external *e, int r,
+		      const struct error *err, const struct digest *got)
+{
+	struct first_user u = {.source = e->index};
+	cleanup_free char *what = NULL;
+	struct verify_about about = {.digest = &e->src.digest};
+
+	(void)tree_walk(e->tree, TREE_ROOT, uses_source, &u, NULL);
+	about.path = u.path;
+	what = xasprintf("external '%.*s' ('%s')", (int)e->src.uri_len,
+			 e->src.uri, u.path ? u.path : "?");
+	if (r < 0) {
+		verify_failed(v, &about, r, err, what);
+	} else {
+		about.found = got;
+		verify_differs(v, &about, what);
+	}
+	free(u.path);
 }
 
 static int check_one(void *ctx, size_t i, struct error **errp)
 {
 	const struct job *j = ctx;
-	const struct tree_source *src = &j->e->v[i];
+	const struct external *e = &j->e->v[i];
 	cleanup_error struct error *err = NULL;
-	cleanup_free char *what =
-		xasprintf("external '%.*s'", (int)src->uri_len, src->uri);
+	struct digest got;
 	int r;
 
 	r = op_go_on(j->v->op, errp);
 	if (r < 0)
 		return r;
-	r = look(j->v, src, &err);
-	if (r < 0)
-		verify_failed(j->v, r, err, what);
+	r = look(j->v, &e->src, &got, &err);
+	if (r != 0)
+		not_right(j->v, e, r, err, &got);
 	return 0;
 }
 
@@ -129,7 +171,7 @@ int verify_externals(struct verify *v, struct error **errp)
 			collect(v->layers[i].tree, &e);
 	v->out->externals = e.n;
 	if (e.n && !v->b->remote.stores)
-		verify_unchecked(v, "externals: not checked: offline");
+		verify_unchecked(v, NULL, "externals: not checked: offline");
 	else
 		r = pool_for_each(v->pool, e.n, check_one, &j, errp);
 	map_release(&e.seen);

@@ -144,12 +144,13 @@ static void check_pack(struct verify *v, const struct tree *t, uint32_t index,
 	cleanup_error struct error *err = NULL;
 	cleanup_free char *what =
 		xasprintf("pack '%s'", digest_to_str(&src->digest).str);
+	const struct verify_about about = {.digest = &src->digest};
 	int r = bundle_source(v->b, t, index, &c.src, &err);
 
 	if (r >= 0)
 		r = read_entries(&c, &err);
 	if (r < 0)
-		verify_failed(v, r, err, what);
+		verify_failed(v, &about, r, err, what);
 	fetch_source_close(c.src);
 	map_release(&c.files);
 }
@@ -194,13 +195,15 @@ static void check_layer(struct verify *v, size_t i)
 {
 	cleanup_free char *what =
 		xasprintf("layer '%s'", v->b->root.layers[i].name);
+	const struct verify_about about = {
+		.digest = &v->b->root.layers[i].tree.digest};
 	cleanup_error struct error *err = NULL;
 	int r = bundle_layer_tree(v->b, i, v->op, &v->layers[i].tree, &err);
 
 	if (r >= 0)
 		r = check_tree(v, v->layers[i].tree, &err);
 	if (r < 0 && r != -ECANCELED)
-		verify_failed(v, r, err, what);
+		verify_failed(v, &about, r, err, what);
 }
 
 /*
@@ -236,6 +239,8 @@ static void check_role(struct verify *v, const struct root_role *role)
 	cleanup_free char *what = xasprintf("role '%s'", role->name);
 	cleanup_error struct error *err = NULL;
 	struct digest want = {0};
+	const struct verify_about about = {.digest = &want,
+					   .found = &role->tree.digest};
 	int r = 0;
 
 	if (role->n_layers == 1)
@@ -244,9 +249,10 @@ static void check_role(struct verify *v, const struct root_role *role)
 		r = rebuild(v, role, &want, &err);
 	if (r < 0)
 		/* Layers that disagree cannot have made a bundle. */
-		verify_failed(v, r == -EIO ? r : -EBADMSG, err, what);
+		verify_failed(v, NULL, r == -EIO ? r : -EBADMSG, err, what);
 	else if (!digest_equal(&want, &role->tree.digest))
-		verify_damaged(v, "%s: its tree is not the union of its layers",
+		verify_damaged(v, &about,
+			       "%s: its tree is not the union of its layers",
 			       what);
 }
 

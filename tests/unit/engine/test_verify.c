@@ -2,6 +2,7 @@
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,13 +13,20 @@
 
 struct lines {
 	char **v;
+	struct digest expected, found; /* of the last that had them */
+	char path[64];
 };
 
-static void add_line(void *ctx, const char *line)
+static void add_line(void *ctx, const struct verify_finding *f)
 {
 	struct lines *l = ctx;
 
-	strv_append(&l->v, xstrdup(line));
+	strv_append(&l->v, xstrdup(f->line));
+	if (f->digest)
+		l->expected = *f->digest;
+	if (f->found)
+		l->found = *f->found;
+	snprintf(l->path, sizeof(l->path), "%s", f->path ? f->path : "");
 }
 
 static bool said(const struct lines *l, const char *part)
@@ -96,7 +104,8 @@ Test(verify, a_missing_external_is_damage)
 	cr_assert(eq(int, run(&s, false), -EBADMSG));
 	cr_expect(eq(int, s.err->kind, ERROR_VALIDATION));
 	cr_expect(eq(u64, s.res.damaged, 1));
-	cr_expect(said(&s.lines, "ext.bin': missing"));
+	cr_expect(said(&s.lines, "('data/ext.bin'): missing"));
+	cr_expect(eq(str, s.lines.path, "data/ext.bin"));
 }
 
 Test(verify, an_external_of_another_size_is_damage)
@@ -124,6 +133,12 @@ Test(verify, only_deep_sees_other_bytes_of_the_same_size)
 		     0));
 	cr_expect(eq(int, run(&s, false), 0));
 	cr_expect(eq(int, run(&s, true), -EBADMSG));
+	cr_expect(eq(str, s.lines.path, "data/ext.bin"));
+	struct digest now = digest_of_buf(p, n);
+	cr_expect(digest_equal(&s.lines.found, &now));
+	p[100] ^= 1;
+	now = digest_of_buf(p, n);
+	cr_expect(digest_equal(&s.lines.expected, &now));
 }
 
 Test(verify, what_cannot_be_asked_is_unchecked_not_damaged)
@@ -166,7 +181,8 @@ Test(verify, wrong_bytes_at_the_registry_are_damage)
 	scene_open(&s, &bad); /* opening and the manifest are right */
 	cr_assert(eq(int, run(&s, true), -EBADMSG));
 	cr_expect(eq(int, s.err->kind, ERROR_VALIDATION));
-	cr_expect(said(&s.lines, "are not what its digest says"));
+	cr_expect(said(&s.lines, ": expected sha256:"));
+	cr_expect(said(&s.lines, ", found sha256:"));
 }
 
 Test(verify, blobs_that_are_gone_are_damage)
