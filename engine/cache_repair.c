@@ -7,6 +7,8 @@
 
 #include "engine/cache_check_internal.h"
 
+_Static_assert(JSON_MAX_DOC <= MANIFEST_MAX, "one limit for both documents");
+
 static void failed(struct check_item *it, const struct error *err)
 {
 	if (it->state != CHECK_DAMAGED)
@@ -91,8 +93,7 @@ void check_repair_document(struct checking *k, const struct digest *d)
 	if (!opened(k))
 		all_failed(it, k->cannot_open);
 	else if (bundle_keep_documents(k->open, k->op, &err) < 0 ||
-		 cache_doc_get(k->c, d, MAX(MANIFEST_MAX, JSON_MAX_DOC), &buf,
-			       &len, &err) < 0)
+		 cache_doc_get(k->c, d, MANIFEST_MAX, &buf, &len, &err) < 0)
 		all_failed(it, err);
 	else
 		all_repaired(k, it);
