@@ -77,24 +77,42 @@ Test(alternate, documents_are_read_too)
 	cr_expect(eq(int, access(path, F_OK), 0), "theirs stays");
 }
 
+/* -errno, or the way it was done. */
+static int link_to(enum link_how how, const char *name)
+{
+	cleanup_fd int dir = open(f.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct link_request rq = {.digest = &s.spec.digest,
+				  .size = BIG,
+				  .mode = 0644,
+				  .how = how};
+	enum link_how done = LINK_AUTO;
+	int r;
+
+	cr_assert(ge(int, dir, 0));
+	r = cache_link_out(f.c, &rq, dir, name, &done, NULL);
+	return r < 0 ? r : (int)done;
+}
+
 Test(alternate, blobs_are_linked_out_but_not_hardlinked)
 {
-	struct link_request rq = {
-		.digest = &s.spec.digest, .size = BIG, .mode = 0644};
 	cleanup_free char *to = xasprintf("%s/a", f.dir);
-	cleanup_free char *sym = xasprintf("%s/b", f.dir);
-	enum link_how done;
 
-	rq.how = LINK_HARDLINK;
-	cr_assert(eq(int, cache_link_out(f.c, &rq, AT_FDCWD, to, &done, NULL),
-		     0));
-	cr_expect(eq(int, (int)done, LINK_COPY));
+	cr_expect(eq(int, link_to(LINK_HARDLINK, "a"), LINK_COPY));
 	cr_expect(eq(long, file_size(to), BIG));
-	rq.how = LINK_SYMLINK;
-	cr_assert(eq(int, cache_link_out(f.c, &rq, AT_FDCWD, sym, &done, NULL),
-		     0));
-	cr_expect(eq(int, (int)done, LINK_COPY),
+	cr_expect(eq(int, link_to(LINK_SYMLINK, "b"), LINK_COPY),
 		  "no way through their folders");
+	cr_expect(ge(int, link_to(LINK_AUTO, "c"), 0));
+}
+
+/* Where there are reflinks, by a clone of what its owner changed. */
+Test(alternate, damage_is_not_linked_out)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+
+	flip_byte(theirs, 5);
+	cr_expect(eq(int, link_to(LINK_AUTO, "a"), -ENOENT));
+	cr_assert(eq(int, seal_all(&f, &s), 0));
+	cr_expect(ge(int, link_to(LINK_AUTO, "a"), 0));
 }
 
 Test(alternate, damage_is_found_and_healed_in_our_own)
@@ -183,6 +201,21 @@ Test(alternate, another_users_blob_is_copied_before_it_counts)
 	cr_expect(eq(u32, count_files(&f, "blobs"), 1), "a copy");
 	flip_byte(theirs, 0);
 	cr_expect(eq(int, read_back(ct, &s, 0), 0), "ours is read");
+	content_close(ct);
+}
+
+/* It grows after it was opened; a clone would be as long. */
+Test(alternate, no_more_than_the_blob_is_copied)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+	cleanup_free char *ours = blob_path(&f, &s.spec.digest);
+	struct content *ct = content_of(&f, &s);
+
+	give_away(theirs);
+	cr_expect(eq(int, read_back(ct, &s, 0), 0));
+	cr_assert(eq(int, truncate(theirs, BIG + 10), 0));
+	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	cr_expect(eq(long, file_size(ours), BIG));
 	content_close(ct);
 }
 

@@ -59,9 +59,10 @@ static char *target(const char *name)
 static int link_to(const struct link_request *rq, const char *name,
 		   enum link_how *ret_done)
 {
-	cleanup_free char *path = target(name);
+	cleanup_fd int dir = open(f.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	return cache_link_out(f.c, rq, AT_FDCWD, path, ret_done, NULL);
+	cr_assert(ge(int, dir, 0));
+	return cache_link_out(f.c, rq, dir, name, ret_done, NULL);
 }
 
 /* What the file is: its mode, when its bytes are right. */
