@@ -15,8 +15,8 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "cache/cache.h"
+#include "fs/data_path.h"
 
-#define BYTES_PER_FILE 100000u
 /* Descriptors that are left to everything else. */
 #define SPARE_FDS 512u
 
@@ -40,12 +40,10 @@ struct opens {
 	struct mount *m;
 	struct mutex lock;
 	bool inited;
-	bool passthrough;
-	bool refused;             /* io=passthrough cannot be */
+	struct data_path path;
 	bool differs;             /* from what our predecessor agreed on */
 	bool no_open, no_opendir; /* the kernel takes ENOSYS for them */
 	const char *why_not;      /* set when the kernel declined for good */
-	const char *why;
 	struct map by_ino;
 	struct map by_handle;   /* → its entry in the handover, plus one */
 	struct open_inode idle; /* ring; idle.next was closed longest ago */
@@ -89,92 +87,8 @@ void opens_free(struct opens *o)
 }
 
 /*
- * The choice of the path.
+ * INIT.
  */
-
-/*
- * A message for each open costs about 0.1 ms, reading a megabyte through the
- * daemon about 1 ms more than passed through. So passthrough pays when the
- * bytes that can be passed through are at least 100 kB for each file.
- */
-static bool role_wants_passthrough(const struct mount *m)
-{
-	const struct root_role *role = m->view->role;
-	const struct root *root = &m->bundle->root;
-	uint64_t bytes = 0, files = 0;
-
-	for (size_t i = 0; i < role->n_layers; i++) {
-		const struct root_layer *l = &root->layers[role->layers[i]];
-
-		bytes += l->bytes_blob + l->bytes_external;
-		files += l->files;
-	}
-	return bytes > 0 && bytes / BYTES_PER_FILE >= files;
-}
-
-#ifdef HAVE_FUSE_PASSTHROUGH
-
-/* CAP_SYS_ADMIN where the kernel wants it: in the first user namespace. */
-static bool may_pass_through(void)
-{
-	cleanup_free char *status = NULL;
-	cleanup_free char *map = NULL;
-	unsigned long inside, outside, count;
-	const char *p;
-	size_t n;
-
-	if (io_read_file(AT_FDCWD, "/proc/self/status", 16384, &status, &n) <
-		    0 ||
-	    io_read_file(AT_FDCWD, "/proc/self/uid_map", 16384, &map, &n) < 0)
-		return false;
-	p = strstr(status, "\nCapEff:");
-	return p && strtoull(p + 8, NULL, 16) >> 21 & 1 &&
-	       sscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3 &&
-	       inside == 0 && outside == 0 && count >= UINT32_MAX;
-}
-
-/* Why passthrough cannot be had, or NULL. */
-static const char *passthrough_flaw(const struct fuse_conn_info *conn)
-{
-	if (!(conn->capable & FUSE_CAP_PASSTHROUGH))
-		return "the kernel has no FUSE passthrough (Linux 6.9 has)";
-	if (!may_pass_through())
-		return "passthrough needs CAP_SYS_ADMIN";
-	return NULL;
-}
-
-#else
-
-static const char *passthrough_flaw(const struct fuse_conn_info *conn)
-{
-	return "built with a libfuse that has no passthrough (3.17 has)";
-}
-
-#endif
-
-static void choose_path(struct opens *o, const struct fuse_conn_info *conn)
-{
-	const char *flaw = passthrough_flaw(conn);
-	enum io_choice io = o->m->options->io;
-	const char *why;
-
-	if (io == IO_CACHED) {
-		why = "asked for";
-	} else if (io == IO_AUTO && !role_wants_passthrough(o->m)) {
-		why = "small files: less than 100 kB that can be passed "
-		      "through for each file";
-	} else if (flaw) {
-		why = flaw;
-		o->refused = io == IO_PASSTHROUGH;
-	} else {
-		why = io == IO_PASSTHROUGH
-			      ? "asked for"
-			      : "big files: at least 100 kB that can be "
-				"passed through for each file";
-		o->passthrough = true;
-	}
-	o->why = why;
-}
 
 /* Readers whose pid we cannot see are freed by FUSE_INTERRUPT alone, which
  * asynchronous direct I/O does not send; readers outside our pid namespace
@@ -199,11 +113,11 @@ static void agree_locked(struct opens *o, const struct fuse_conn_info *conn)
 
 	if (h->successor) {
 		o->differs = h->table->want != conn->want ||
-			     h->table->passthrough != o->passthrough;
+			     h->table->passthrough != o->path.passthrough;
 		return;
 	}
 	h->table->want = conn->want;
-	h->table->passthrough = o->passthrough;
+	h->table->passthrough = o->path.passthrough;
 }
 
 void open_init(void *userdata, struct fuse_conn_info *conn)
@@ -216,13 +130,13 @@ void open_init(void *userdata, struct fuse_conn_info *conn)
 			FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT;
 
 	mutex_lock(&o->lock);
-	choose_path(o, conn);
+	o->path = data_path_choose(m, conn);
 	o->no_open = conn->capable & FUSE_CAP_NO_OPEN_SUPPORT;
 	o->no_opendir = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
 	if (sees_all_pids())
 		want |= FUSE_CAP_ASYNC_DIO;
 #ifdef HAVE_FUSE_PASSTHROUGH
-	if (o->passthrough) {
+	if (o->path.passthrough) {
 		want |= FUSE_CAP_PASSTHROUGH;
 		conn->max_backing_stack_depth = m->options->stacked_cache;
 	}
@@ -246,17 +160,18 @@ int opens_check_init(struct opens *o, struct error **errp)
 		return error_set(errp, EPROTO,
 				 "this program would agree on something else "
 				 "with the kernel than the mount began with");
-	if (!o->refused)
+	if (!o->path.refused)
 		return 0;
-	error_set(errp, EOPNOTSUPP, "io=passthrough cannot be: %s", o->why);
+	error_set(errp, EOPNOTSUPP, "io=passthrough cannot be: %s",
+		  o->path.why);
 	return error_hint(errp, -EOPNOTSUPP, "io=auto takes what can be had");
 }
 
 void opens_get_report(struct opens *o, struct opens_report *ret)
 {
 	mutex_lock(&o->lock);
-	ret->passthrough = o->passthrough;
-	ret->why = o->why;
+	ret->passthrough = o->path.passthrough;
+	ret->why = o->path.why;
 	ret->why_not = o->why_not;
 	ret->backing = o->n_backing;
 	mutex_unlock(&o->lock);
@@ -611,7 +526,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct mount *m = mount_of(req);
 
 	stat_add(&m->stats->ops[OP_OPEN], 1);
-	if (!m->opens->passthrough && m->opens->no_open)
+	if (!m->opens->path.passthrough && m->opens->no_open)
 		fuse_reply_err(req, ENOSYS);
 	else
 		open_file(m, req, ino, fi);
