@@ -49,7 +49,9 @@
 #include "fs/link.h"
 #include "fs/mountinfo.h"
 #include "fs/sandbox.h"
+#include "fs/spawn.h"
 #include "fs/unmount.h"
+#include "fs/watchdog.h"
 
 /* So many workers in a row that crash, hang, or never serve, are the end; one
  * that served for a while proves that it can be done. */
@@ -60,12 +62,6 @@
 #define PAUSE_MS   100 /* before the third of them; doubles */
 #define UPGRADE_MS 60000
 #define TICK_MS    1000
-
-struct child {
-	pid_t pid; /* 0: none */
-	int link;  /* -1: it closed its end */
-	bool prepared, serving;
-};
 
 struct supervisor {
 	struct mount_job *job;
@@ -84,8 +80,7 @@ struct supervisor {
 	unsigned deaths; /* in a row, that may come again */
 	unsigned kills;  /* in a row, before it served */
 	int64_t serving_since_ns, restart_ns; /* 0: not now */
-	uint64_t seen_requests;
-	int64_t stuck_since_ns;
+	struct watchdog watchdog;
 };
 
 /*
@@ -123,106 +118,19 @@ static void bury(struct supervisor *s)
  * Starting workers.
  */
 
-static void keep_over_exec(int fd)
-{
-	if (fd >= 0)
-		fcntl(fd, F_SETFD, 0);
-}
-
-static char **own_arguments(char **ret_text)
-{
-	char **v = NULL;
-	size_t n;
-
-	if (io_read_file(AT_FDCWD, "/proc/self/cmdline", 1u << 21, ret_text,
-			 &n) < 0)
-		return NULL;
-	for (char *p = *ret_text; p < *ret_text + n; p += strlen(p) + 1)
-		strv_append(&v, p);
-	return v;
-}
-
-/* The command line says again what is to be mounted; only what is new to it
- * is handed over. */
-static void __attribute__((noreturn))
-become_program(struct supervisor *s, int program, int link)
-{
-	const struct handover *h = &s->h;
-	cleanup_free char *value = xasprintf("%d,%d,%d,%d", link, h->memory,
-					     h->device, h->listener);
-	char *text = NULL;
-	char **argv = own_arguments(&text);
-
-	keep_over_exec(link);
-	keep_over_exec(h->memory);
-	keep_over_exec(h->device);
-	keep_over_exec(h->listener);
-	if (argv && s->cwd && chdir(s->cwd) == 0 &&
-	    setenv(JOB_VARIABLE, value, 1) == 0)
-		fexecve(program, argv, environ);
-	link_send(link, LINK_FAILED, strerror(errno), NULL, 0);
-	_exit(ERROR_DOWNLOAD);
-}
-
-/* 0: the child has the device of its own that it needs. */
-static int take_clone(struct supervisor *s)
-{
-	int clone;
-
-	if (s->h.device < 0 || !s->h.table->cloned)
-		return 0;
-	clone = handover_clone(s->h.device);
-	if (clone < 0)
-		return clone;
-	closep(&s->h.device);
-	s->h.device = clone;
-	return 0;
-}
-
-static void __attribute__((noreturn))
-in_child(struct supervisor *s, int program, int link)
-{
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (take_clone(s) < 0)
-		_exit(ERROR_DOWNLOAD);
-	if (program >= 0)
-		become_program(s, program, link);
-	closep(&s->worker.link);
-	closep(&s->next.link);
-	closep(&s->signals);
-	closep(&s->asker);
-	closep(&s->h.lease);
-	s->h.successor = s->h.device >= 0;
-	_exit(worker_run(s->job, &s->h, link));
-}
-
 static int spawn(struct supervisor *s, struct child *c, int program)
 {
-	int pair[2];
-	int r = link_make(pair);
-	pid_t pid;
+	const int own[] = {s->worker.link, s->next.link, s->signals, s->asker,
+			   s->h.lease};
 
-	if (r < 0)
-		return r;
-	pid = fork();
-	if (pid == 0) {
-		close(pair[0]);
-		in_child(s, program, pair[1]);
-	}
-	close(pair[1]);
-	if (pid < 0) {
-		close(pair[0]);
-		return -EAGAIN;
-	}
-	*c = (struct child){.pid = pid, .link = pair[0]};
-	return 0;
+	return spawn_worker(&(struct spawn){s->job, &s->h, s->cwd, program, own,
+					    ARRAY_SIZE(own)},
+			    c);
 }
 
 static void begin(struct supervisor *s)
 {
-	for (size_t i = 0; i < HANDOVER_LOOPS; i++)
-		atomic_store(&s->h.table->busy_ns[i], 0);
-	s->stuck_since_ns = 0;
+	watchdog_reset(&s->watchdog, &s->h);
 	link_send(s->worker.link, LINK_BEGIN, NULL, NULL, 0);
 }
 
@@ -534,40 +442,10 @@ static bool take_signals(struct supervisor *s, int *ret_status)
 	return s->signal && !s->worker.pid;
 }
 
-/*
- * The watchdog. No request makes a worker wait for the network, so one that
- * takes long, or one that nobody takes, shows a worker that hangs.
- */
-
-static bool requests_wait(struct supervisor *s, int64_t now, int64_t limit)
-{
-	struct pollfd p = {.fd = s->h.device, .events = POLLIN};
-	uint64_t n = atomic_load(&s->h.table->requests);
-
-	if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLIN) ||
-	    n != s->seen_requests || !s->stuck_since_ns)
-		s->stuck_since_ns = now;
-	s->seen_requests = n;
-	return now - s->stuck_since_ns > limit;
-}
-
-static bool a_loop_is_stuck(struct supervisor *s, int64_t now, int64_t limit)
-{
-	for (size_t i = 0; i < HANDOVER_LOOPS; i++) {
-		int64_t since = atomic_load(&s->h.table->busy_ns[i]);
-
-		if (since && now - since > limit)
-			return true;
-	}
-	return false;
-}
-
 static void look_after_worker(struct supervisor *s, int64_t now)
 {
-	int64_t limit = s->job->options->watchdog_s * NS_PER_S;
-	bool waits = requests_wait(s, now, limit);
-
-	if (!limit || !(waits || a_loop_is_stuck(s, now, limit)))
+	if (!watchdog_sees_a_hang(&s->watchdog, &s->h, now,
+				  s->job->options->watchdog_s * NS_PER_S))
 		return;
 	log_error("the worker of '%s' hangs: killed", s->job->mountpoint);
 	s->hung = true;
