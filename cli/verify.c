@@ -13,7 +13,7 @@ const struct arg_option options_verify[] = {
 	{"deep", 0, NULL, false, "hash every byte at the registry, too"},
 	{"cache", 0, NULL, false, "re-hash the cache"},
 	{"repair", 0, NULL, false,
-	 "with --cache: fetch again what is damaged and needed"},
+	 "fetch again what is damaged; with REF: put it there from the cache"},
 	{"restart", 0, NULL, false,
 	 "with --cache: do not go on with a scan that was interrupted"},
 	{0},
@@ -44,6 +44,7 @@ static void found(void *ctx, const struct verify_finding *f)
 	output_put_text(&l->w, "message", f->line);
 	if (f->path)
 		output_put_text(&l->w, "path", f->path);
+	json_put_bool(&l->w, "repaired", f->repaired);
 	json_end_object(&l->w);
 }
 
@@ -51,12 +52,18 @@ static int verify_all(struct run *run, struct bundle *b,
 		      struct verify_result *ret, struct error **errp)
 {
 	struct finding_list l = {.cli = run->cli, .json = STRBUF_INIT};
+	const struct verify_options o = {
+		.deep = cli_has(run->cli, "deep"),
+		.repair = cli_has(run->cli, "repair"),
+		.show_progress = run_progress(run),
+		.report = found,
+		.ctx = &l,
+	};
 	int r;
 
 	json_writer_init(&l.w, &l.json);
 	json_begin_array(&l.w, NULL);
-	r = verify_bundle(b, cli_has(run->cli, "deep"), found, &l,
-			  run_progress(run), ret, &run->op, errp);
+	r = verify_bundle(b, &o, ret, &run->op, errp);
 	json_end_array(&l.w);
 	run->cli->findings = strbuf_steal(&l.json);
 	return r;
@@ -127,6 +134,7 @@ static int verify_registry(struct run *run, struct error **errp)
 			{"externals_by_metadata", v.externals_by_metadata},
 			{"externals_by_size", v.externals_by_size},
 			{"externals_hashed", v.externals_hashed},
+			{"repaired", v.repaired},
 			{"unchecked", v.unchecked},
 		};
 
@@ -134,9 +142,10 @@ static int verify_registry(struct run *run, struct error **errp)
 		return 0;
 	}
 	externals = say_externals(&v);
-	print_line(stdout, "%s: %llu blobs (%s), %s: nothing damaged",
+	print_line(stdout, "%s: %llu blobs (%s), %s: %s",
 		   digest_to_str(&b->digest).str, (unsigned long long)v.blobs,
-		   output_size(v.bytes).str, externals);
+		   output_size(v.bytes).str, externals,
+		   v.repaired ? "all damage repaired" : "nothing damaged");
 	return 0;
 }
 
@@ -153,9 +162,8 @@ int verb_verify(struct cli *cli, struct error **errp)
 		return error_set(errp, EINVAL,
 				 "--deep is for a reference: --cache always "
 				 "hashes every byte");
-	if (!cache && (cli_has(cli, "restart") || cli_has(cli, "repair")))
-		return error_set(errp, EINVAL,
-				 "--restart and --repair are for --cache");
+	if (!cache && cli_has(cli, "restart"))
+		return error_set(errp, EINVAL, "--restart is for --cache");
 	r = run_begin(cli, &run, errp);
 	if (r < 0)
 		return r;

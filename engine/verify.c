@@ -17,6 +17,7 @@ finding(struct verify *v, const struct verify_about *about, bool damaged,
 		.digest = about ? about->digest : NULL,
 		.found = about ? about->found : NULL,
 		.path = about ? about->path : NULL,
+		.repaired = about && about->repaired,
 	};
 
 	mutex_lock(&v->lock);
@@ -24,8 +25,9 @@ finding(struct verify *v, const struct verify_about *about, bool damaged,
 		v->out->damaged++;
 	else
 		v->out->unchecked++;
-	if (v->report)
-		v->report(v->ctx, &f);
+	v->out->repaired += f.repaired;
+	if (v->o->report)
+		v->o->report(v->o->ctx, &f);
 	mutex_unlock(&v->lock);
 }
 
@@ -99,81 +101,6 @@ struct digest verify_sink_final(struct verify_sink *s)
 	return d;
 }
 
-/*
- * Blobs.
- */
-
-static char *describe(const struct descriptor *d)
-{
-	const char *title = descriptor_annotation(d, ANNOTATION_TITLE);
-
-	return title ? xasprintf("blob '%s' ('%s')",
-				 digest_to_str(&d->digest).str, title)
-		     : xasprintf("blob '%s'", digest_to_str(&d->digest).str);
-}
-
-/* 1: right; 0: wrong, *@ret is what is there; or what reading failed with. */
-static int hash_blob(struct verify *v, const struct descriptor *d,
-		     struct digest *ret, struct error **errp)
-{
-	struct registry *reg = v->b->registry;
-	struct verify_sink s;
-	int r;
-
-	verify_sink_init(&s, v->progress);
-	r = reg->ops->read_blob(reg, v->b->remote.repo, &d->digest, d->size, 0,
-				d->size, &s.sink, v->op, errp);
-	*ret = verify_sink_final(&s);
-	if (r < 0)
-		return r;
-	return s.bytes == d->size && digest_equal(ret, &d->digest);
-}
-
-/* Wrong bytes may be the way's fault: they are asked for once more. */
-static void deep_blob(struct verify *v, const struct descriptor *d,
-		      struct verify_about *about, const char *what)
-{
-	struct digest got;
-	int r = 0;
-
-	for (int tries = 0; tries < 2 && r == 0; tries++) {
-		cleanup_error struct error *err = NULL;
-
-		r = hash_blob(v, d, &got, &err);
-		if (r < 0)
-			verify_failed(v, about, r, err, what);
-	}
-	if (r == 0) {
-		about->found = &got;
-		verify_differs(v, about, what);
-	}
-}
-
-static void check_blob(struct verify *v, const struct descriptor *d)
-{
-	struct registry *reg = v->b->registry;
-	cleanup_free char *what = describe(d);
-	cleanup_error struct error *err = NULL;
-	struct verify_about about = {
-		.digest = &d->digest,
-		.path = descriptor_annotation(d, ANNOTATION_FILEPATH),
-	};
-	uint64_t size = 0;
-	int r = reg->ops->has_blob(reg, v->b->remote.repo, &d->digest, &size,
-				   v->op, &err);
-
-	if (r < 0)
-		verify_failed(v, &about, r, err, what);
-	else if (r == 0)
-		verify_damaged(v, &about, "%s: missing", what);
-	else if (size != d->size)
-		verify_damaged(v, &about,
-			       "%s: has %" PRIu64 " bytes, not %" PRIu64, what,
-			       size, d->size);
-	else if (v->deep && d->size)
-		deep_blob(v, d, &about, what);
-}
-
 static void count_blob(struct verify *v, uint64_t size)
 {
 	mutex_lock(&v->lock);
@@ -192,7 +119,7 @@ static int check_one(void *ctx, size_t i, struct error **errp)
 
 	if (r < 0)
 		return r;
-	check_blob(v, d);
+	verify_blob(v, d);
 	count_blob(v, d->size);
 	return 0;
 }
@@ -245,11 +172,13 @@ static int verdict(const struct verify *v, struct error **errp)
 {
 	const struct verify_result *o = v->out;
 
-	if (o->damaged)
+	uint64_t left = o->damaged - o->repaired;
+
+	if (left)
 		return error_set(errp, EBADMSG,
 				 "'%s' is damaged: %" PRIu64 " %s",
-				 v->b->ref.text, o->damaged,
-				 o->damaged == 1 ? "finding" : "findings");
+				 v->b->ref.text, left,
+				 left == 1 ? "finding" : "findings");
 	if (o->unchecked)
 		return error_set(errp, EIO,
 				 "%" PRIu64 " %s of '%s' could not be checked",
@@ -270,16 +199,14 @@ static void totals(struct verify *v)
 	progress_total(v->progress, m->n_layers + 2, v->deep ? bytes : 0);
 }
 
-int verify_bundle(struct bundle *b, bool deep,
-		  void (*report)(void *ctx, const struct verify_finding *f),
-		  void *ctx, int show_progress, struct verify_result *ret,
-		  const struct op *op, struct error **errp)
+int verify_bundle(struct bundle *b, const struct verify_options *o,
+		  struct verify_result *ret, const struct op *op,
+		  struct error **errp)
 {
 	struct verify v = {
 		.b = b,
-		.deep = deep,
-		.report = report,
-		.ctx = ctx,
+		.o = o,
+		.deep = o->deep,
 		.op = op,
 		.out = ret,
 	};
@@ -290,7 +217,7 @@ int verify_bundle(struct bundle *b, bool deep,
 		return r;
 	mutex_init(&v.lock, LOCK_SOURCE);
 	v.pool = pool_new("verify", MAX(cpu_count(), 8u));
-	v.progress = progress_new("verifying", show_progress);
+	v.progress = progress_new("verifying", o->show_progress);
 	v.layers = xcalloc(b->root.n_layers + 1, sizeof(*v.layers));
 	totals(&v);
 	r = run(&v, errp);

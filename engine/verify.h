@@ -16,12 +16,14 @@ struct verify_result {
 	uint64_t externals_hashed, externals_by_checksum, externals_by_metadata,
 		externals_by_size;
 	uint64_t damaged;   /* missing, wrong size, wrong digest */
+	uint64_t repaired;  /* of these */
 	uint64_t unchecked; /* could not be asked */
 };
 
 /* What is wrong, or could not be looked at. */
 struct verify_finding {
 	bool damaged;     /* else: not checked */
+	bool repaired;    /* not any more */
 	const char *line; /* all of it, for people */
 	/* As far as it is about one of these; else NULL. */
 	const struct digest *digest; /* what is expected under this name, */
@@ -29,11 +31,21 @@ struct verify_finding {
 	const char *path;            /* in the bundle; the first of several */
 };
 
-/* @report is called for each finding, one at a time. -EBADMSG when anything is
- * damaged (ERROR_VALIDATION), else -EIO when something could not be checked. */
-int verify_bundle(struct bundle *b, bool deep,
-		  void (*report)(void *ctx, const struct verify_finding *f),
-		  void *ctx, int show_progress, struct verify_result *ret,
-		  const struct op *op, struct error **errp);
+struct verify_options {
+	bool deep;
+	/* Blobs that the registry has lost, or has with other bytes, are put
+	 * there again from the cache, if that has them, and looked at again. */
+	bool repair;
+	int show_progress;
+	/* Called for each finding, one at a time, from any thread. */
+	void (*report)(void *ctx, const struct verify_finding *f);
+	void *ctx;
+};
+
+/* -EBADMSG when anything is damaged and not repaired (ERROR_VALIDATION), else
+ * -EIO when something could not be checked. */
+int verify_bundle(struct bundle *b, const struct verify_options *o,
+		  struct verify_result *ret, const struct op *op,
+		  struct error **errp);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * What the files of verify share. Not for others.
  *
- * verify.c        the registry's blobs, and the order of things
+ * verify.c        findings, and the order of things
+ * verify_blob.c   the registry's blobs, and putting them there again
  * verify_store.c  externals at their stores
  * verify_tree.c   trees, merged trees, packs against their trees
  */
@@ -16,9 +17,8 @@
 
 struct verify {
 	struct bundle *b;
+	const struct verify_options *o;
 	bool deep;
-	void (*report)(void *ctx, const struct verify_finding *f);
-	void *ctx;
 	const struct op *op;
 	struct fetcher *fetcher;
 	struct pool *pool;
@@ -34,6 +34,7 @@ struct verify {
 struct verify_about {
 	const struct digest *digest, *found; /* or NULL */
 	const char *path;                    /* or NULL */
+	bool repaired;
 };
 
 /* One finding, one line. @about may be NULL. */
@@ -59,6 +60,7 @@ struct verify_sink {
 void verify_sink_init(struct verify_sink *s, struct progress *p);
 struct digest verify_sink_final(struct verify_sink *s);
 
+void verify_blob(struct verify *v, const struct descriptor *d);
 int verify_trees(struct verify *v, struct error **errp);
 int verify_externals(struct verify *v, struct error **errp);
 

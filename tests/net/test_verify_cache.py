@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""mops verify --cache: damage of every kind at every place is found, said exactly and
-repaired, from a registry and an object store.
+"""mops verify: damage of every kind at every place of a cache is found, said exactly and
+repaired, from a registry and an object store; and what a registry lost, from the cache.
 """
 import hashlib
 import json
@@ -262,6 +262,39 @@ def the_rate_is_kept(env):
         raise mopstest.Failed("faster than it may")
 
 
+def what_the_registry_lost_comes_from_the_cache(env):
+    s = Scene(env)
+    own = "sha256:" + mopstest.sha256_file(s.top / "own/a.bin")
+    s.registry.blob_path(own[7:]).unlink()
+    p = env.mops("verify", s.ref, "--json", code=2)
+    (f,) = json.loads(p.stdout)["findings"]
+    if f["expected"] != own or f["path"] != "own/a.bin" or not f["damaged"] or f["repaired"]:
+        raise mopstest.Failed(f"{f}")
+    report = env.mops_json("verify", s.ref, "--repair")
+    if report["damaged"] != 1 or report["repaired"] != 1:
+        raise mopstest.Failed(f"{report}")
+    if mopstest.sha256_file(s.registry.blob_path(own[7:])) != own[7:]:
+        raise mopstest.Failed("other bytes are at the registry")
+    env.mops("verify", s.ref, "--deep")
+
+
+def other_bytes_in_a_folder_are_replaced(env):
+    top = make_folder(env, external=False)
+    env.push(top, "demo:1")
+    env.mops("pull", "demo:1")
+    own = mopstest.sha256_file(top / "own/a.bin")
+    blob = pathlib.Path(env.vars["XDG_DATA_HOME"]) / "mops/registry/blobs/sha256" / own
+    now = harm(blob, "middle byte")
+    env.mops("verify", "demo:1")
+    (f,) = json.loads(env.mops("verify", "demo:1", "--deep", "--json", code=2).stdout)["findings"]
+    if f["expected"] != "sha256:" + own or f["found"] != "sha256:" + hashlib.sha256(now).hexdigest() or \
+            f["path"] != "own/a.bin":
+        raise mopstest.Failed(f"{f}")
+    if env.mops_json("verify", "demo:1", "--deep", "--repair")["repaired"] != 1:
+        raise mopstest.Failed("not repaired")
+    env.mops("verify", "demo:1", "--deep")
+
+
 mopstest.run([
     every_damage_of_every_blob_is_found_and_repaired,
     all_at_once_and_repaired_by_the_next_command,
@@ -271,4 +304,6 @@ mopstest.run([
     a_hardlink_elsewhere_is_told,
     what_no_bundle_needs_is_not_fetched,
     the_rate_is_kept,
+    what_the_registry_lost_comes_from_the_cache,
+    other_bytes_in_a_folder_are_replaced,
 ])

@@ -63,10 +63,16 @@ static void scene_close(struct scene *s)
 }
 #define cleanup_scene __attribute__((cleanup(scene_close)))
 
+static int run_as(struct scene *s, struct verify_options o)
+{
+	o.report = add_line;
+	o.ctx = &s->lines;
+	return verify_bundle(s->b, &o, &s->res, NULL, &s->err);
+}
+
 static int run(struct scene *s, bool deep)
 {
-	return verify_bundle(s->b, deep, add_line, &s->lines, 0, &s->res, NULL,
-			     &s->err);
+	return run_as(s, (struct verify_options){.deep = deep});
 }
 
 Test(verify, a_whole_bundle_is_right)
@@ -196,5 +202,28 @@ Test(verify, blobs_that_are_gone_are_damage)
 	cr_assert(eq(int, run(&s, false), -EBADMSG));
 	cr_expect(said(&s.lines, "manifest: missing"));
 	cr_expect(gt(u64, s.res.damaged, 5));
+	registry_free(empty);
+}
+
+Test(verify, repair_puts_back_what_the_registry_lost)
+{
+	cleanup_scene struct scene s;
+	struct registry *empty = registry_fake_new(), *old;
+	struct verify_options repair = {.repair = true};
+	uint64_t left;
+
+	scene_open(&s, NULL);
+	cr_assert(eq(int, run(&s, true), 0), "trees and packs are cached now");
+	old = s.b->registry;
+	s.b->registry = empty;
+	cr_assert(eq(int, run_as(&s, repair), -EBADMSG));
+	cr_expect(ge(u64, s.res.repaired, 4));
+	cr_expect(said(&s.lines, "missing; put there from the cache"));
+	cr_expect(said(&s.lines, "not repaired: the cache does not have it"));
+	left = s.res.damaged - s.res.repaired;
+	error_freep(&s.err);
+	cr_assert(eq(int, run(&s, true), -EBADMSG));
+	cr_expect(eq(u64, s.res.damaged, left));
+	s.b->registry = old;
 	registry_free(empty);
 }
