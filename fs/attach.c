@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "fs/mountinfo.h"
 #include "fs/open.h"
+#include "fs/received.h"
 
 #define INIT_MS 10000
 
@@ -101,15 +102,40 @@ int attach_mount(struct mount *m, struct error **errp)
 			 *why ? why : "it was refused");
 }
 
-int attach_take_over(struct mount *m, struct error **errp)
+/* The session owns @device from here on. */
+static int use_device(struct mount *m, int device, struct error **errp)
 {
 	char path[32];
 
-	/* Its replay is answered to nobody: the kernel forgets what it never
-	 * asked. The session closes its descriptor; so it gets one. */
-	snprintf(path, sizeof(path), "/dev/fd/%d", m->handover->device);
+	snprintf(path, sizeof(path), "/dev/fd/%d", device);
 	if (fuse_session_mount(m->se, path) < 0)
 		return error_set(errp, EBADF, "the mount's device is closed");
+	return 0;
+}
+
+int attach_received(struct mount *m, int device, struct error **errp)
+{
+	struct handover_table *t = m->handover->table;
+	int r;
+
+	fuse_set_log_func(log_only);
+	r = use_device(m, device, errp);
+	setsid();
+	if (r == 0 && received_superblock(device, &m->major, &m->minor)) {
+		t->major = m->major;
+		t->minor = m->minor;
+	}
+	return r;
+}
+
+int attach_take_over(struct mount *m, struct error **errp)
+{
+	/* Its replay is answered to nobody: the kernel forgets what it never
+	 * asked. The session closes its descriptor; so it gets one. */
+	int r = use_device(m, m->handover->device, errp);
+
+	if (r < 0)
+		return r;
 	m->major = m->handover->table->major;
 	m->minor = m->handover->table->minor;
 	return 0;

@@ -14,6 +14,10 @@ int attach_open(struct mount *m, struct error **errp);
 /* The reason of a failure, which fusermount3 and libfuse print, is in the
  * error. */
 int attach_mount(struct mount *m, struct error **errp);
+/* In place of attach_mount() and attach_check(): go on with a mount that
+ * somebody else made, with the options that they chose. Sets major and minor if
+ * the kernel tells them. */
+int attach_received(struct mount *m, int device, struct error **errp);
 /*
  * INIT is the kernel's first request, and is served before there is a second
  * thread: libfuse writes without a lock what each later request reads.

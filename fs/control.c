@@ -106,6 +106,9 @@ static int make_socket(struct control *c)
 	cleanup_strv char **folders = socket_folders();
 	int r = -ENOENT;
 
+	/* A received mount on a kernel that does not say which it is. */
+	if (!c->m->major && !c->m->minor)
+		return -ENXIO;
 	for (size_t i = 0; i < strv_len(folders); i++) {
 		cleanup_free char *path =
 			socket_path(folders[i], c->m->major, c->m->minor);

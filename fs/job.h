@@ -21,9 +21,12 @@ struct mount_job {
 	const struct settings *settings;
 	const struct mount_options *options;
 	const struct reference *reference; /* a layout's folder is absolute */
-	const char *mountpoint;            /* absolute */
-	const char *log;                   /* as of log_open() */
+	/* Absolute; "/dev/fd/N" when @received and not to be seen from here. */
+	const char *mountpoint;
+	const char *log; /* as of log_open() */
 	bool foreground;
+	bool received; /* somebody else mounted it: see received.h */
+	int device;    /* then, for the first worker; -1 */
 	int report_fd; /* the worker tells once what became of it */
 };
 

@@ -22,6 +22,7 @@
 #include "fs/link.h"
 #include "fs/mountinfo.h"
 #include "fs/place.h"
+#include "fs/received.h"
 #include "fs/verbs.h"
 
 const struct arg_option mount_verb_options[] = {
@@ -49,6 +50,8 @@ struct caller {
 	char **option_texts; /* taken apart; settings lead into them */
 	struct reference ref;
 	char *mountpoint, *log;
+	bool received; /* of a device, not a folder */
+	int device;    /* that one; -1 */
 	int ready_fd;
 	int signals; /* signalfd */
 	pid_t supervisor;
@@ -189,6 +192,40 @@ static int check_place(struct caller *c, struct error **errp)
 	return place_check(c->mountpoint, needed, errp);
 }
 
+static int read_device(struct caller *c, int number, struct error **errp)
+{
+	const char *arg = c->cli->args[1];
+
+	if (c->options.allow_other || c->options.noexec || c->options.fsname)
+		return error_set(errp, EINVAL,
+				 "'-o' allow_other, noexec and fsname are for "
+				 "who mounted '%s'",
+				 arg);
+	c->received = true;
+	/* A successor's is another one. */
+	if (c->device < 0)
+		c->device = number;
+	c->mountpoint = received_folder(c->device);
+	if (!c->mountpoint)
+		c->mountpoint = xstrdup(arg);
+	return 0;
+}
+
+static int read_mountpoint(struct caller *c, struct error **errp)
+{
+	const char *arg = c->cli->args[1];
+	int number = received_number(arg);
+
+	if (number >= 0)
+		return read_device(c, number, errp);
+	c->mountpoint = mountpoint_path(arg);
+	if (c->mountpoint)
+		return 0;
+	return error_kind(errp,
+			  error_set_errno(errp, errno, "mountpoint '%s'", arg),
+			  ERROR_VALIDATION);
+}
+
 /* What is to be mounted, and how. */
 static int read_job(struct caller *c, struct error **errp)
 {
@@ -199,14 +236,7 @@ static int read_job(struct caller *c, struct error **errp)
 	if (r < 0)
 		return r;
 	read_log(c);
-	c->mountpoint = mountpoint_path(c->cli->args[1]);
-	if (!c->mountpoint)
-		return error_kind(errp,
-				  error_set_errno(errp, errno,
-						  "mountpoint '%s'",
-						  c->cli->args[1]),
-				  ERROR_VALIDATION);
-	return 0;
+	return read_mountpoint(c, errp);
 }
 
 static int prepare(struct caller *c, struct error **errp)
@@ -220,7 +250,8 @@ static int prepare(struct caller *c, struct error **errp)
 	if (r < 0)
 		return r;
 	*c->stage = MOUNT_CHECKING;
-	return check_place(c, errp);
+	return c->received ? received_check(c->device, errp)
+			   : check_place(c, errp);
 }
 
 /*
@@ -321,6 +352,8 @@ static struct mount_job job_of(struct caller *c)
 		.mountpoint = c->mountpoint,
 		.log = c->log,
 		.foreground = cli_has(c->cli, "foreground"),
+		.received = c->received,
+		.device = c->device,
 		.report_fd = -1,
 	};
 }
@@ -339,6 +372,7 @@ static int succeed(struct caller *c, const char *descriptors,
 		return error_set(errp, EINVAL, JOB_VARIABLE " is '%s'",
 				 descriptors);
 	unsetenv(JOB_VARIABLE);
+	c->device = h.device;
 	r = read_job(c, errp);
 	if (r == 0)
 		r = handover_map(&h, errp);
@@ -367,6 +401,8 @@ static int fork_supervisor(struct caller *c, int *ret_report,
 		_exit(supervisor_run(&job));
 	}
 	close(pipe_fds[1]);
+	/* Held by those who serve it alone: when they are dead, so is it. */
+	closep(&c->device);
 	if (c->supervisor < 0) {
 		close(pipe_fds[0]);
 		return error_set_errno(errp, errno, "starting a process");
@@ -380,6 +416,7 @@ int mount_run(struct cli *cli, bool by_mount8, enum mount_stage *ret,
 {
 	cleanup_caller struct caller c = {.cli = cli,
 					  .options = MOUNT_OPTIONS_DEFAULT,
+					  .device = -1,
 					  .ready_fd = -1,
 					  .signals = -1,
 					  .stage = ret};

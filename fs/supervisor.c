@@ -230,6 +230,7 @@ static void now_serving(struct supervisor *s)
 
 static void take_descriptors(struct supervisor *s, struct link_message *m)
 {
+	closep(&s->job->device);
 	s->h.device = m->fds[0];
 	s->h.lease = m->fds[1];
 	s->h.listener = m->fds[2];
@@ -520,9 +521,14 @@ static void close_inherited(struct mount_job *job)
 {
 	/* Whatever the caller left open (a pipe that somebody reads to its
 	 * end) is not the daemon's. */
+	cleanup_fd int device =
+		job->received ? fcntl(job->device, F_DUPFD_CLOEXEC, 5) : -1;
+
 	job->report_fd =
 		dup3(job->report_fd, 3, O_CLOEXEC) == 3 ? 3 : job->report_fd;
-	close_range((unsigned)job->report_fd + 1, ~0u, 0);
+	job->device = device >= 0 ? dup3(device, 4, O_CLOEXEC) : -1;
+	close_range(MAX((unsigned)job->report_fd, 4u) + 1, ~0u, 0);
+	device = -1;
 }
 
 int supervisor_run(struct mount_job *job)

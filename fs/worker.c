@@ -37,6 +37,7 @@
 #include "fs/open.h"
 #include "fs/outside.h"
 #include "fs/parking.h"
+#include "fs/received.h"
 #include "fs/report.h"
 #include "fs/sources.h"
 #include "fs/synthetic.h"
@@ -307,14 +308,16 @@ static int hand_in(struct worker *w, struct error **errp)
 static int begin(struct worker *w, struct error **errp)
 {
 	struct mount *m = &w->mount;
-	int r = attach_mount(m, errp);
+	const struct mount_job *job = w->job;
+	int r = job->received ? attach_received(m, job->device, errp)
+			      : attach_mount(m, errp);
 
 	w->mounted = r == 0;
 	if (r == 0)
 		r = attach_serve_init(m, errp);
 	if (r == 0)
 		r = start_loops(w, errp);
-	if (r == 0)
+	if (r == 0 && !job->received)
 		r = attach_check(m, errp);
 	if (r < 0)
 		return r;
@@ -405,26 +408,31 @@ static void wait_for_end(struct worker *w)
 }
 
 /* Through the supervisor; without it, the outside; without both, ourselves. */
-static void unmount(struct worker *w)
+static bool unmount(struct worker *w)
 {
 	const char *dir = w->job->mountpoint;
 
-	if (link_ask_unmount(w->link) < 0 && outside_unmount() < 0 &&
-	    unmount_at(dir, false, NULL) < 0)
-		unmount_at(dir, true, NULL);
+	if (received_number(dir) >= 0)
+		return false; /* it lies where we cannot see it */
+	return link_ask_unmount(w->link) >= 0 || outside_unmount() >= 0 ||
+	       unmount_at(dir, false, NULL) == 0 ||
+	       unmount_at(dir, true, NULL) == 0;
 }
 
 /* False: users of a detached mount, or the fetcher, did not let go in time. */
 static bool end_serving(struct worker *w)
 {
 	struct mount *m = &w->mount;
+	int64_t patience = END_MS;
 	bool ended;
 
-	if (w->mounted && !(w->n_threads && loops_ended(w, 0)))
-		unmount(w);
+	/* What we may not unmount ends when our descriptor closes. */
+	if (w->mounted && !(w->n_threads && loops_ended(w, 0)) && !unmount(w) &&
+	    w->job->received)
+		patience = 0;
 	/* Whoever waits for bytes would keep the mount busy. */
 	ended = !m->parking || parking_stop(m->parking, END_MS);
-	ended = loops_ended(w, END_MS) && ended;
+	ended = loops_ended(w, patience) && ended;
 	control_stop(w->control);
 	prefetch_stop(m->prefetch);
 	trimmer_stop(m->trimmer);
@@ -454,7 +462,9 @@ static int tear_down(struct worker *w, int status)
 {
 	if (!end_serving(w)) {
 		/* The kernel ends what is left when our descriptor closes. */
-		log_warn("'%s' was still in use", w->job->mountpoint);
+		log_warn("'%s' %s", w->job->mountpoint,
+			 w->job->received ? "is left to who mounted it"
+					  : "was still in use");
 		return status;
 	}
 	release(w);
