@@ -175,7 +175,7 @@ void statindex_put(struct cache *c, const struct digest *d,
 		   const struct stat *st, int64_t at_ns)
 {
 	struct shard_name name = shard_name(d);
-	int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
+	int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 	cleanup_fd int fd = -1;
 	struct record rec;
 
@@ -184,6 +184,8 @@ void statindex_put(struct cache *c, const struct digest *d,
 		shard_make(c, ROOM_INDEX, name.str);
 		fd = openat(c->room[ROOM_INDEX], name.str, flags, 0600);
 	}
+	if (fd < 0 && errno == ENXIO) /* a FIFO that somebody put there */
+		unlinkat(c->room[ROOM_INDEX], name.str, 0);
 	if (fd < 0)
 		return;
 	record_fill(&rec, d, st, at_ns);
