@@ -95,7 +95,7 @@ class Place:
         self.box = self.top / "box"
         self.cwd = self.top / "cwd"
         self.cwd.mkdir()
-        self.mine, self.n = [], 0
+        self.mine, self.spoilt, self.n = [], [], 0
 
     def put(self, *datas):
         for data in datas:
@@ -103,6 +103,12 @@ class Place:
             if not path.exists():
                 path.write_bytes(data)
                 self.mine.append(path)
+
+    def spoil(self, digest, data):
+        """Other bytes under this name, until the case ends."""
+        path = self.blobs / digest.hex()
+        self.spoilt.append((path, path.read_bytes()))
+        path.write_bytes(data)
 
     def layout(self, index, marker=b'{"imageLayoutVersion":"1.0.0"}'):
         (self.top / "reg/index.json").write_bytes(index if isinstance(index, bytes) else json.dumps(index).encode())
@@ -124,8 +130,11 @@ class Place:
         shutil.rmtree(self.box)
         if good and os.listdir(self.cwd):
             raise Failed(f"{os.listdir(self.cwd)} was written to the current folder")
+        for path, data in self.spoilt:
+            path.write_bytes(data)
         for path in self.mine:
             path.unlink()
+        self.spoilt = []
         self.mine = []
 
     @property

@@ -210,22 +210,25 @@ def json_with(doc, path, raw):
 # A tree, read by whoever believes all of it.
 
 def tree_files(data):
-    """path → SHA-256 of each file that is not external, None where that makes no sense."""
+    """path → SHA-256 of each file that is not external, None where nothing makes sense."""
     try:
         sections = [struct.unpack_from("<IIQQ", data, 40 + 24 * i) for i in range(4)]
-        nodes, names, sources = (s[2] for s in sections[:3])
-        out, paths = {}, {0: b""}
-        for i in range(1, sections[0][3] // 72):
-            at = nodes + 72 * i
+    except struct.error:
+        return None
+    nodes, names, sources = (s[2] for s in sections[:3])
+    out, paths = {}, {0: b""}
+    for i in range(1, min(sections[0][3], len(data)) // 72):
+        at = nodes + 72 * i
+        try:
             name, length, kind, _, parent = struct.unpack_from("<IHBBI", data, at)
             text = data[names + name:names + name + length]
             paths[i] = (paths[parent] + b"/" + text).lstrip(b"/")
             source = struct.unpack_from("<I", data, at + 32)[0]
             if kind == 2 and (source == 0xffffffff or data[sources + 64 * source] != 4):
                 out[paths[i].decode()] = data[at + 40:at + 72].hex()
-        return out
-    except (struct.error, KeyError, IndexError, UnicodeDecodeError):
-        return None
+        except (struct.error, KeyError, IndexError, UnicodeDecodeError):
+            continue
+    return out
 
 
 # The judge.

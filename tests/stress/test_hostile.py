@@ -13,8 +13,8 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
 import hostile  # noqa: E402
-from documents import Base, index_case, manifest_case, oracle, play_all, root_case, tree_case  # noqa: E402
-from mopstest import run  # noqa: E402
+from documents import Base, Case, index_case, manifest_case, oracle, play_all, root_case, tree_case  # noqa: E402
+from mopstest import Failed, run  # noqa: E402
 
 MORE = int(os.environ.get("DOCUMENTS", "40"))
 SEED = int(os.environ.get("SEED", "1"))
@@ -111,4 +111,29 @@ def damaged_trees(env):
     TOTAL[0] += play_all(env, base, cases, "damaged trees")
 
 
-run([honest, broken_json, wrong_digests, wrong_sizes, damaged_trees])
+def spoilt_documents(env):
+    """A bit of each seventh byte of each document flips, and its digest stays."""
+    base = Base()
+    outside = json.loads(base.bundle.manifest)
+    del outside["config"]["data"]  # or the root is read from there
+    manifest = oracle.canonical(outside)
+    cases = []
+    for what, data in (("manifest", manifest), ("root", base.bundle.root), ("tree", base.tree)):
+        for at in range(0, len(data), 7):
+            bad = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1:]
+
+            def build(place, data=data, bad=bad):
+                place.put(manifest)
+                place.spoil(oracle.sha(data), bad)
+                place.layout(base.seal(manifest))
+            cases.append(Case(f"byte {at} of the {what}", build))
+    TOTAL[0] += play_all(env, base, cases, "documents with a flipped bit")
+
+
+def enough(_env):
+    print(f"# {TOTAL[0]} hostile documents")
+    if TOTAL[0] < 1500 and len(sys.argv) == 1:
+        raise Failed("fewer than 1,500")
+
+
+run([honest, broken_json, wrong_digests, wrong_sizes, damaged_trees, spoilt_documents, enough])

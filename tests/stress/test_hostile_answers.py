@@ -33,8 +33,8 @@ def digest_of(data):
 
 
 class Answer:
-    def __init__(self, code=200, body=b"", headers=(), length=True):
-        self.code, self.body, self.headers, self.length = code, body, headers, length
+    def __init__(self, code=200, body=b"", headers=(), length=True, endless=False):
+        self.code, self.body, self.headers, self.length, self.endless = code, body, headers, length and not endless, endless
 
 
 class Registry:
@@ -79,6 +79,8 @@ class Registry:
             h.close_connection = True
         try:
             h.wfile.write(head + b"\r\n" + (b"" if h.command == "HEAD" else a.body))
+            while a.endless and h.command != "HEAD":
+                h.wfile.write(a.body)
         except OSError:
             h.close_connection = True
 
@@ -325,10 +327,32 @@ def ranges_and_errors(env):
     play_all(env, base, cases, "hostile heads, errors and bodies", 200)
 
 
+def endless(env):
+    """Bodies without an end, of each kind of answer."""
+    base = Base()
+    cases = []
+    digest = [("Content-Type", MANIFEST_TYPE), ("Docker-Content-Digest", base.bundle.digest)]
+    for fill in (b" " * 65536, b"[" * 65536, b"{\"a\":1," * 8192, b"\0" * 65536):
+        for kind, verb, code, headers in (
+                ("manifests", "ls", 200, digest), ("manifests", "pinned", 200, digest), ("tags", "tags", 200, []), ("blobs", "cat", 200, []),
+                ("blobs", "cat", 206, [("Content-Range", "bytes 0-99/100")]), ("manifests", "resolve", 400, []), ("manifests", "resolve", 403, []),
+                ("tags", "tags", 401, [("WWW-Authenticate", "Basic realm=x")]), ("manifests", "resolve", 404, []), ("blobs", "cat", 404, [])):
+            def answer(h, k, name, kind=kind, a=Answer(code, fill, headers, endless=True)):
+                return a if k == kind and (kind != "manifests" or h.command == "GET" or a.code != 200) else None
+            cases.append(Case(f"endless {kind} {code}", verb, (1, 2, 3), answer, right_bytes))
+
+        def token(h, kind, name, fill=fill):
+            if kind == "token":
+                return Answer(200, fill, endless=True)
+            return Answer(401, b"{}", [("WWW-Authenticate", f'Bearer realm="http://{h.headers["Host"]}/token/{h.path.split("/")[2][1:]}"')])
+        cases.append(Case("endless token", "resolve", (2, 3), token))
+    play_all(env, base, cases, "bodies without an end", 40)
+
+
 def enough(_env):
     print(f"# {TOTAL[0]} hostile answers")
     if TOTAL[0] < 1000 and len(sys.argv) == 1:
         raise Failed("fewer than 1,000")
 
 
-run([types, digests, lists, challenges, ranges_and_errors, enough])
+run([types, digests, lists, challenges, ranges_and_errors, endless, enough])
