@@ -27,6 +27,8 @@ static const struct verb verbs[] = {
 	 verb_cat},
 	{"list", "", "list the bundles of a registry", 0, 0, NULL, verb_list},
 	{"tags", "NAME", "list the tags of a bundle", 1, 1, NULL, verb_tags},
+	{"rm", "REF", "have a registry forget a tag or a manifest", 1, 1,
+	 options_rm, verb_rm},
 	{"verify", "[REF]", "check a bundle at its registry, or the cache", 0,
 	 1, options_verify, verb_verify},
 	{"cache", "ls|du|gc|pin|unpin [REF|DIGEST]",

@@ -5,8 +5,9 @@
 #include "cli/args.h"
 
 extern const struct arg_option options_init[], options_plan[], options_push[],
-	options_pull[], options_materialize[], options_ls[], options_verify[],
-	options_export[], options_import[], options_scan[], options_cache[];
+	options_pull[], options_rm[], options_materialize[], options_ls[],
+	options_verify[], options_export[], options_import[], options_scan[],
+	options_cache[];
 
 int verb_cache(struct cli *cli, struct error **errp);
 int verb_cat(struct cli *cli, struct error **errp);
@@ -20,6 +21,7 @@ int verb_plan(struct cli *cli, struct error **errp);
 int verb_pull(struct cli *cli, struct error **errp);
 int verb_push(struct cli *cli, struct error **errp);
 int verb_resolve(struct cli *cli, struct error **errp);
+int verb_rm(struct cli *cli, struct error **errp);
 int verb_scan(struct cli *cli, struct error **errp);
 int verb_show(struct cli *cli, struct error **errp);
 int verb_tags(struct cli *cli, struct error **errp);
