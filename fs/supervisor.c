@@ -228,8 +228,11 @@ static void now_serving(struct supervisor *s)
  * Messages.
  */
 
+/* Once: a worker that was taken over is not to bring others. */
 static void take_descriptors(struct supervisor *s, struct link_message *m)
 {
+	if (s->h.device >= 0 || m->fds[0] < 0)
+		return;
 	closep(&s->job->device);
 	s->h.device = m->fds[0];
 	s->h.lease = m->fds[1];
