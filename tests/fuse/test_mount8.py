@@ -20,6 +20,7 @@ import mopstest  # noqa: E402
 from mopstest import MOPSFS, Failed, Skip, is_mounted, wait_for  # noqa: E402
 
 INSIDE = "MOPS_TEST_NAMESPACE"
+NOBODY = "65534"
 AUTOFS_IOC_READY, AUTOFS_IOC_FAIL = 0x9360, 0x9361
 
 
@@ -191,6 +192,40 @@ def a_mount_of_mount8_survives_and_is_upgraded(env):
         raise Failed(str(doc))
 
 
+def a_plain_user_mounts_and_unmounts_a_line_with_user(env):
+    at = ready(env)
+    setpriv = mopstest.need_program("setpriv")
+    mopstest.need_program("fusermount3")
+    user = [setpriv, "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]
+    if subprocess.run([*user, "test", "-x", MOPSFS], check=False, stderr=subprocess.DEVNULL).returncode:
+        raise Skip("the program is closed to other users")
+    env.base.chmod(0o755)
+    env.run("chmod", "-R", "a+rX", env.base / "data")
+    home = env.dir("nobody")
+    for path in (at, home):
+        os.chown(path, int(NOBODY), int(NOBODY))
+    registry = f"oci:{env.vars['XDG_DATA_HOME']}/mops/registry"
+    fstab(env, f"demo@1.0 {at} mopsfs user,noauto,cache_dir={home}/cache,registry={registry} 0 0",
+          f"demo@1.0 {env.fresh('mnt')} mopsfs noauto 0 0")
+    if not os.stat("/dev/fuse").st_mode & 0o002:
+        node = env.base / "fuse"
+        os.mknod(node, 0o020666, os.stat("/dev/fuse").st_rdev)
+        os.chmod(node, 0o666)
+        env.run("mount", "--bind", node, "/dev/fuse")
+    theirs = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+    try:
+        env.run(*user, "mount", at, env=theirs, cwd="/")
+        p = env.run(*user, "cat", at / "a.txt")
+        options = entry(at)[2]
+        if p.stdout != b"a\n" or f"user_id={NOBODY}" not in options or "noexec" not in options:
+            raise Failed(f"{p.stdout} {options}")
+        env.run(*user, "umount", at, env=theirs, cwd="/")
+        if is_mounted(at):
+            raise Failed("still mounted")
+    finally:
+        env.run("umount", "/etc/fstab")
+
+
 class Automount:
     """An automount point as systemd has it, mounted by mount(8) when it is entered."""
 
@@ -245,4 +280,5 @@ enter_namespace()
 mopstest.run([mount8_mounts_and_umount8_ends_it, without_options_mount8_says_rw_and_gets_ro,
               fstab_lines_are_mounted_once, failures_have_mount8s_exit_statuses, sloppy_passes_over_unknown_words,
               fake_mounts_nothing, nothing_of_a_users_environment_is_needed,
-              a_mount_of_mount8_survives_and_is_upgraded, an_automount_point_is_mounted_when_it_is_entered])
+              a_mount_of_mount8_survives_and_is_upgraded,
+              a_plain_user_mounts_and_unmounts_a_line_with_user, an_automount_point_is_mounted_when_it_is_entered])
