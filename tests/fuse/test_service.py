@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The unit that is installed, and the examples for systemd, do what they say."""
+"""The unit that is installed, and the examples for systemd and Slurm, do what they say."""
 import configparser
 import os
 import pathlib
@@ -176,6 +176,36 @@ def systemd_makes_units_of_the_fstab_example(env):
     verified(*units)
 
 
+def a_job_of_slurm_finds_its_bundle(env):
+    bundle(env)
+    other = env.dir("jobs")
+
+    def slurm(script, comment, job):
+        env.run(EXAMPLES / "slurm" / script, timeout=60, env={
+            "SLURM_JOB_ID": str(job), "SLURM_JOB_COMMENT": comment, "MOPS_PREFIX": "demo@", "MOPS_BIN": str(MOPSFS.parent),
+            "MOPS_JOBS": str(other)})
+        return other / str(job)
+
+    at = slurm("prolog", "mops=demo@1.0", 7)
+    env.mounts.append(at)
+    for _ in range(2):
+        if (at / "a.txt").read_text() != "a\n":
+            raise Failed("not readable")
+        slurm("prolog", "mops=demo@1.0", 7)
+    with open(at / "a.txt", "rb"):
+        slurm("epilog", "mops=demo@1.0", 7)
+    if is_mounted(at) or at.exists():
+        raise Failed("the epilog left it")
+    # Nothing for others, nothing of elsewhere, and a node stays good when a bundle is missing.
+    layout = f"mops=oci:{env.vars['XDG_DATA_HOME']}/mops/registry:demo:1.0"
+    for comment in ("", "about demo@1.0", layout):
+        if slurm("prolog", comment, 8).exists():
+            raise Failed(f"something for '{comment}'")
+    if is_mounted(slurm("prolog", "mops=demo@9.9", 9)) or slurm("epilog", "mops=demo@9.9", 9).exists():
+        raise Failed("something of a bundle that is missing")
+
+
 mopstest.run([systemd_finds_no_fault_in_the_unit, the_service_is_started_when_the_tree_can_be_read,
               a_service_that_cannot_be_is_not_restarted, the_examples_are_lines_that_mount_takes,
-              systemd_makes_units_of_the_fstab_example])
+              systemd_makes_units_of_the_fstab_example,
+              a_job_of_slurm_finds_its_bundle])
