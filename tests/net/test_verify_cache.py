@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import sys
 import time
 
@@ -253,6 +254,23 @@ def what_no_bundle_needs_is_not_fetched(env):
     s.all_right()
 
 
+def a_cache_below_has_it_still(env):
+    s = Scene(env)
+    site = env.base / "site"
+    shutil.copytree(env.cache(), site, symlinks=True)
+    env.vars["MOPS_CACHE_ALTERNATES"] = str(site)
+    s.registry.stop()
+    for path in s.blobs:
+        harm(path, "last byte")
+        report = s.verify("--repair", "--io-timeout", "1", code=0)
+        if report["repaired"] != 1:
+            raise mopstest.Failed(f"{path.name}: {report}")
+        mopstest.sound_cache(env.cache())
+    dest = env.fresh("dest") / "d"
+    env.mops("materialize", s.ref, dest, "--offline", "--prefetch-external", "--link", "copy")
+    mopstest.same(mopstest.snapshot(dest), s.want)
+
+
 def the_rate_is_kept(env):
     s = Scene(env)
     size = sum(p.stat().st_size for p in s.blobs)
@@ -303,6 +321,7 @@ mopstest.run([
     what_cannot_be_fetched_is_said_and_repaired_later,
     a_hardlink_elsewhere_is_told,
     what_no_bundle_needs_is_not_fetched,
+    a_cache_below_has_it_still,
     the_rate_is_kept,
     what_the_registry_lost_comes_from_the_cache,
     other_bytes_in_a_folder_are_replaced,
