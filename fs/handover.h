@@ -54,6 +54,7 @@ struct handover_table {
 	unsigned major, minor; /* of the superblock */
 	bool passthrough;
 	bool cloned;   /* each worker has a clone of the device */
+	bool reported; /* whoever asked for the mount was told of it */
 	uint32_t want; /* what was agreed with the kernel */
 	int64_t started_wall_s;
 	/* By the supervisor. */

@@ -356,7 +356,9 @@ static void count_death(struct supervisor *s, int status)
 /* True: it is over, with *@ret_status. */
 static bool worker_died(struct supervisor *s, int status, int *ret_status)
 {
-	bool orderly = s->ending || s->signal || s->h.device < 0;
+	/* Who asked for the mount learns that it failed, and waits for us. */
+	bool orderly = s->ending || s->signal || s->h.device < 0 ||
+		       !s->h.table->reported;
 
 	describe_end(s, status);
 	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : ERROR_DOWNLOAD;

@@ -486,8 +486,10 @@ static int serve(struct worker *w)
 
 	report_ready(&w->mount, &doc);
 	let_go_of_caller(w->job);
-	if (!w->handover->successor)
+	if (!w->handover->successor) {
 		job_report_ready(w->job, &doc);
+		w->handover->table->reported = true;
+	}
 	log_info("%s on '%s': %s",
 		 w->handover->successor ? "going on" : "mounted",
 		 w->job->mountpoint, strbuf_str(&doc));

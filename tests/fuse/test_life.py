@@ -325,6 +325,27 @@ def a_failing_start_is_told_once(env):
         raise Failed(f"{p.returncode} {p.stderr}")
 
 
+def a_start_whose_worker_is_killed_ends(env):
+    """At any moment, also between the mount and the report of it."""
+    mopstest.need_root()
+    mopstest.need_fuse()
+    strace = mopstest.need_program("strace")
+    bundle(env)
+    killed = 0
+    for n in range(1, 7):  # the last ones while it looks for its threads
+        at = env.fresh("mnt")
+        env.mounts.append(at)
+        p = env.run(strace, "-f", "-q", "-o", env.base / "trace", "-e", "trace=getdents64", "-e",
+                    f"inject=getdents64:signal=KILL:when={n}", MOPSFS, "mount", "demo:1.0", at, "-q", code=None, timeout=30,
+                    env={"MOPS_CACHE_DIR": str(env.base / f"cache-of-{n}")})
+        if p.returncode not in (0, 3) or is_mounted(at) != (p.returncode == 0):
+            raise Failed(f"call {n}: exit {p.returncode}, {'' if is_mounted(at) else 'not '}mounted: {p.stderr.decode()}")
+        killed += p.returncode == 3
+        env.umount(at)
+    if not killed:
+        raise Failed("none was killed")
+
+
 def a_signal_during_the_start_ends_it(env):
     mopstest.need_root()
     bundle(env)
@@ -447,6 +468,7 @@ if __name__ == "__main__":
         status_lists_every_mount,
         status_is_served_while_a_client_says_nothing,
         a_failing_start_is_told_once,
+        a_start_whose_worker_is_killed_ends,
         a_signal_during_the_start_ends_it,
         the_log_goes_where_it_was_told,
         a_plain_user_can_do_it_all,
