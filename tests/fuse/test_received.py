@@ -13,11 +13,12 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import MOPSFS, Failed, Skip, is_mounted, wait_for  # noqa: E402
+from mopstest import BUILD, MOPSFS, Failed, Skip, is_mounted, wait_for  # noqa: E402
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 MS_RDONLY, MS_NOSUID, MS_NODEV, MNT_DETACH = 1, 2, 4, 2
 NOBODY = 65534
+OLD = {"LD_PRELOAD": str(BUILD / "tests/tools/old_kernel.so"), "ASAN_OPTIONS": "verify_asan_link_order=0"}
 
 
 def bundle(env):
@@ -42,11 +43,11 @@ def mount_for(env, uid=0):
 
 
 @contextlib.contextmanager
-def served(env, *args, **kw):
+def served(world, *args, **kw):
     """The folder of such a mount, and what mopsfs said of it."""
-    at, fd = mount_for(env)
+    at, fd = mount_for(world)
     try:
-        p = env.run(MOPSFS, "mount", "demo:1.0", f"/dev/fd/{fd}", "--json", *args, pass_fds=[fd], timeout=60, **kw)
+        p = world.run(MOPSFS, "mount", "demo:1.0", f"/dev/fd/{fd}", "--json", *args, pass_fds=[fd], timeout=60, **kw)
     finally:
         os.close(fd)
     try:
@@ -89,13 +90,31 @@ def a_received_mount_outlives_its_worker_and_is_upgraded(env):
         if rest != (top / "big.bin").read_bytes()[1 << 20:]:
             raise Failed("other bytes after the worker's death")
         readable(at, top)
-        if doc["mountpoint"] != str(at):
-            raise Skip("this kernel does not say where a device is mounted")
+        if doc["mountpoint"] != str(at) or not json.loads(env.mopsfs("status", at, "--json").stdout)["worker"]["resends"]:
+            raise Skip("this kernel (before 6.16) does not say where a device is mounted")
         env.mopsfs("upgrade", at)
         readable(at, top)
         status = json.loads(env.mopsfs("status", at, "--json").stdout)
         if status["pid"] == doc["pid"] or status["mountpoint"] != str(at) or status["worker"]["restarts"] < 1:
             raise Failed(str(status))
+
+
+def before_linux_6_9_it_outlives_its_worker_too(env):
+    """Nor is there a status socket: nothing says where it is mounted."""
+    top = bundle(env)
+    with served(env, env=OLD) as (at, doc):
+        if not doc["mountpoint"].startswith("/dev/fd/"):
+            raise Failed(str(doc))
+        readable(at, top)
+        supervisor = supervisor_of(doc["pid"])
+        os.kill(doc["pid"], signal.SIGKILL)
+        wait_for("the dead one to be gone", gone(doc["pid"]), 10)
+        readable(at, top)
+        env.mopsfs("status", at, code=3)
+        os.kill(supervisor, signal.SIGTERM)
+        wait_for("the end after SIGTERM", gone(supervisor), 10)
+        if not dead(at):
+            raise Failed("served by nobody")
 
 
 def sigterm_ends_a_received_mount(env):
@@ -224,6 +243,6 @@ def what_is_no_mounted_device_is_refused(env):
 
 
 mopstest.run([a_received_mount_is_served_and_ends_with_umount, a_received_mount_outlives_its_worker_and_is_upgraded,
-              sigterm_ends_a_received_mount, a_mount_of_another_namespace_is_served,
+              before_linux_6_9_it_outlives_its_worker_too, sigterm_ends_a_received_mount, a_mount_of_another_namespace_is_served,
               a_plain_user_serves_what_root_mounted, in_the_foreground_nobody_else_holds_the_device,
               what_is_no_mounted_device_is_refused])

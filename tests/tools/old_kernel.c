@@ -1,8 +1,12 @@
 /*
  * Preloaded, it makes the kernel's INIT request look like that of Linux 6.8:
- * no RESEND, no passthrough. The rest of FUSE is what this kernel does.
+ * no RESEND, no passthrough; and hides what /proc says of a descriptor, which
+ * names a device's mount since 6.16. The rest of FUSE is what this kernel does.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -30,4 +34,20 @@ ssize_t read(int fd, void *buf, size_t n)
 	in.flags2 &= ~(FLAG2_PASSTHROUGH | FLAG2_RESEND);
 	memcpy(buf, &in, sizeof(in));
 	return r;
+}
+
+int openat(int dirfd, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	if (strstr(path, "/fdinfo/")) {
+		errno = ENOENT;
+		return -1;
+	}
+	va_start(ap, flags);
+	if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)
+		mode = va_arg(ap, mode_t);
+	va_end(ap);
+	return (int)syscall(SYS_openat, dirfd, path, flags, mode);
 }
