@@ -2,6 +2,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +79,7 @@ static void content_free(struct content *ct)
 {
 	if (ct->backing)
 		backing_unref(ct->backing);
+	ahead_free(ct->ahead);
 	cond_destroy(&ct->changed);
 	mutex_destroy(&ct->lock);
 	free(ct);
@@ -452,6 +454,11 @@ static int put_partial(struct content *ct, struct backing *b, uint32_t i,
 		return -ESTALE;
 	}
 	r = io_pwrite_full(b->fd, buf, n, chunk_off(i));
+	/* On its way to the disk while the next ones come: what is flushed at
+	 * the end is little. No promise, so no error. */
+	if (r == 0)
+		(void)sync_file_range(b->fd, (off_t)chunk_off(i), (off_t)n,
+				      SYNC_FILE_RANGE_WRITE);
 	if (r == 0)
 		r = chunk_map_set(b->map_fd, ct->n, i, CHUNK_WRITTEN);
 	gate_leave(ct);

@@ -101,6 +101,10 @@ bool content_busy(struct content *ct);
 /* Make what was put durable: fdatasync, then bits. */
 int content_sync(struct content *ct, struct error **errp);
 
+/* Hash of the whole what is there from the front on, so that content_seal() has
+ * less to do. For contents that are wanted whole. */
+void content_hash_ahead(struct content *ct);
+
 /*
  * When every chunk is there: hash the whole once, fsync, seal as a blob.
  * 0 sealed (also when someone else did), or, a source of one chunk, going to be

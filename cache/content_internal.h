@@ -60,7 +60,9 @@ struct content {
 	bool gate_shared;           /* locks/gate is held for the writers */
 	int64_t gate_busy_since_ns; /* another process has it; 0: no */
 	bool sealing;
-	bool checking; /* a thread re-hashes the sealed blob */
+	bool checking;       /* a thread re-hashes the sealed blob */
+	bool ahead_taken;    /* a thread hashes on */
+	struct ahead *ahead; /* or NULL */
 };
 
 /* The path of a file of this content below partial/; @suffix as in ".map". */
@@ -122,6 +124,19 @@ void gate_open(struct content *ct);
 
 /* batch.c: seal @b, which is whole and right, with others. */
 int batch_add(struct content *ct, struct backing *b);
+
+/* ahead.c: the hash of the whole, as far as it has come. It counts for three
+ * times as long as hashing took, and this. */
+#define AHEAD_GRACE_NS NS_PER_S
+struct ahead {
+	struct hasher *hasher;
+	struct backing *backing; /* a reference */
+	uint32_t next;           /* chunk that is not in it yet */
+	int64_t began_ns, hashing_ns;
+};
+void ahead_free(struct ahead *a);
+/* The hash of the whole of @b, every chunk of which is there. */
+int ahead_finish(struct content *ct, struct backing *b, struct digest *ret);
 
 /* fault.c: bundles whose chunk list contradicts their digest. */
 bool fault_known(struct content *ct);

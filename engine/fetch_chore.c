@@ -1,6 +1,6 @@
 /*
  * Chores of a source, off the path of readers: make durable what was put, in
- * groups, and seal what is whole.
+ * groups, hash ahead what is wanted whole, and seal what is.
  */
 #include <errno.h>
 
@@ -30,14 +30,28 @@ void fetch_dirty_locked(struct fetch_source *s)
 	cond_signal(&f->timer);
 }
 
+/* Is it worth while to hash on? */
+static bool hash_is_due(const struct fetch_source *s)
+{
+	return !TAILQ_EMPTY(&s->wholes) && s->unhashed >= FETCH_HASH_BYTES;
+}
+
+static bool sync_is_due(const struct fetch_source *s)
+{
+	return s->unsynced >= FETCH_SYNC_BYTES ||
+	       (s->unsynced &&
+		time_mono_ns() - s->unsynced_since_ns >= FETCH_SYNC_NS);
+}
+
 void fetch_put_noted_locked(struct fetch_source *s, uint32_t len)
 {
 	if (!s->unsynced)
 		s->unsynced_since_ns = time_mono_ns();
 	s->unsynced += len;
+	s->unhashed += len;
 	if (!s->dirty)
 		fetch_dirty_locked(s);
-	if (s->unsynced >= FETCH_SYNC_BYTES)
+	if (sync_is_due(s) || hash_is_due(s))
 		fetch_chore_add_locked(s);
 }
 
@@ -105,13 +119,19 @@ void fetch_chore_run(struct fetch_source *s)
 	struct fetcher *f = s->fetcher;
 
 	fetcher_lock(f);
-	uint64_t n = s->unsynced;
 	bool want_seal = s->want_seal;
+	bool hash = hash_is_due(s);
+	uint64_t n = hash && !sync_is_due(s) ? 0 : s->unsynced;
+	if (hash)
+		s->unhashed = 0;
 	fetcher_unlock(f);
 
-	if (!want_seal || seal(s) < 0)
+	if (!want_seal || seal(s) < 0) {
 		if (n)
 			sync_put(s, n);
+		if (hash)
+			content_hash_ahead(s->content);
+	}
 
 	fetcher_lock(f);
 	s->chore = FETCH_CHORE_NONE;

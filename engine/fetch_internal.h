@@ -30,12 +30,14 @@
 #define FETCH_STREAMS      8  /* sequential readers told apart, per source */
 #define FETCH_AHEAD_MAX    16 /* chunks of read-ahead */
 #define FETCH_DEMAND_MAX   16 /* chunks of one demand run */
-#define FETCH_WHOLE_MAX    64 /* chunks of one background run */
-#define FETCH_WHOLE_MIN    16
+#define FETCH_WHOLE_MAX    64 /* chunks of a source fetched by one request */
+#define FETCH_PART_MAX     32 /* chunks of one background run of a larger one */
+#define FETCH_PART_MIN     8
 #define FETCH_OVERTAKE     8  /* chunks a reader waits for inside a long run */
 #define FETCH_FAILURES_MAX 64 /* remembered per source */
 #define FETCH_FAILURE_NS   NS_PER_S
-#define FETCH_SYNC_BYTES   (64u << 20)
+#define FETCH_SYNC_BYTES   (256u << 20)
+#define FETCH_HASH_BYTES   (16u << 20) /* of a source that is wanted whole */
 #define FETCH_SYNC_NS      NS_PER_S
 #define FETCH_YIELD_NS     (NS_PER_S / 2)  /* to readers, between two chunks */
 #define FETCH_CLAIM_NS     (20 * NS_PER_S) /* without progress by its holder */
@@ -160,7 +162,7 @@ struct fetch_source {
 	bool sealed;      /* or, a small one, going to be with its group */
 	bool seal_failed; /* not tried again before someone asks for the whole */
 	int64_t seal_at_ns, seal_pause_ns; /* not before, after -EAGAIN */
-	uint64_t unsynced;
+	uint64_t unsynced, unhashed;
 	int64_t unsynced_since_ns;
 };
 TAILQ_HEAD(fetch_sources, fetch_source);

@@ -10,15 +10,17 @@ static bool free_chunk(struct fetch_source *s, uint32_t i)
 	return !content_has(s->content, i) && !fetch_run_covering_locked(s, i);
 }
 
-/* One request for all of a pack; a big file in as many as keep every thread
- * busy. */
+/* One request for all of a pack. A big file in parts: small enough that its front
+ * is soon in one piece, which is hashed meanwhile, and smaller towards the end, so
+ * that all threads come to it together. */
 static uint32_t run_max(struct fetcher *f, const struct fetch_source *s)
 {
-	uint32_t share = s->n_chunks / f->max_low + 1;
+	uint32_t left = s->n_chunks - s->whole_next;
+	uint32_t share = left / (2 * f->max_low);
 
 	if (s->n_chunks <= FETCH_WHOLE_MAX)
 		return FETCH_WHOLE_MAX;
-	return MIN(MAX(share, FETCH_WHOLE_MIN), FETCH_WHOLE_MAX);
+	return MIN(MAX(share, FETCH_PART_MIN), FETCH_PART_MAX);
 }
 
 static struct fetch_run *carve(struct fetcher *f, struct fetch_source *s)
