@@ -83,9 +83,8 @@ static int read_options(struct caller *c, struct error **errp)
 	/* Then `mount -a` sees that it is mounted already. */
 	if (c->options.by_mount8 && mount_options_fsname_is_plain(cli->args[0]))
 		c->options.fsname = cli->args[0];
-	for (size_t i = 0; r == 0 && i < strv_len(c->option_texts); i++)
-		r = mount_options_parse(c->option_texts[i], &c->options, cli,
-					errp);
+	for (char **p = c->option_texts; r == 0 && p && *p; p++)
+		r = mount_options_parse(*p, &c->options, cli, errp);
 	if (r == 0 && cli_has(cli, "prefetch"))
 		r = mount_options_set_prefetch(
 			&c->options, cli_value(cli, "prefetch"), errp);
@@ -247,7 +246,7 @@ static int prepare(struct caller *c, struct error **errp)
 		r = read_job(c, errp);
 	if (r == 0)
 		r = check_allow_other(c, errp);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	*c->stage = MOUNT_CHECKING;
 	return c->received ? received_check(c->device, errp)
