@@ -45,7 +45,7 @@ def state_of(at, path):
 
 
 def wait_for_prefetch(env, at, state="done"):
-    wait_for(f"a prefetch that is {state}", lambda: status(env, at)["prefetch"]["state"] == state, 60)
+    wait_for(f"a prefetch that is {state}", lambda: status(env, at).get("prefetch", {}).get("state") == state, 60)
 
 
 def a_role_comes_unasked(env):
