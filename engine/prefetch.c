@@ -62,7 +62,7 @@ static int collect(struct prefetch *p, struct error **errp)
 static int fetch_some(struct prefetch *p, size_t first, size_t n,
 		      struct error **errp)
 {
-	struct fetch_source *s[GROUP];
+	struct fetch_source *s[GROUP] = {0};
 	cleanup_error struct error *err = NULL;
 	struct op op = OP_INIT;
 	int r;
