@@ -74,8 +74,7 @@ int bundle_needs(void *ctx, const struct digest *manifest, bool content,
 int bundle_choose_role(const struct bundle *b, const char *role,
 		       const struct root_role **ret, struct error **errp);
 
-/* A role's tree, local, sealed and mapped, with its sources. (When the cache
- * cannot be written the tree is held in memory.) */
+/* A role's tree, a copy that was hashed while it was made, with its sources. */
 struct role_view {
 	struct bundle *bundle;
 	const struct root_role *role;
