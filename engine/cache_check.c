@@ -272,6 +272,7 @@ static int cached_tree(struct checking *k, const struct tree_ref *ref,
 		r = tree_open_fd(copy, ref->size, ret, NULL);
 	if (r >= 0)
 		tree_limit_layers(*ret, (uint32_t)layers);
+	k->unknown |= r < 0 && r != -ENOENT;
 	return r;
 }
 
@@ -386,8 +387,12 @@ static int look_at_bundles(struct checking *k, struct error **errp)
 }
 
 /* Could every bundle be looked into? */
-static bool all_known(const struct cache_check *out)
+static bool all_known(const struct checking *k)
 {
+	const struct cache_check *out = k->out;
+
+	if (k->unknown)
+		return false;
 	for (size_t i = 0; i < out->n; i++)
 		if (out->items[i].is_index &&
 		    out->items[i].state == CHECK_DAMAGED)
@@ -398,7 +403,7 @@ static bool all_known(const struct cache_check *out)
 static void count_up(struct checking *k)
 {
 	struct cache_check *out = k->out;
-	bool known = all_known(out);
+	bool known = all_known(k);
 
 	for (size_t i = 0; i < out->n; i++) {
 		struct check_item *it = &out->items[i];
@@ -432,6 +437,7 @@ int cache_check(struct session *s, const struct cache_check_options *o,
 		return r;
 	index_items(&k);
 	r = look_at_bundles(&k, errp);
+	k.unknown |= r < 0;
 	count_up(&k);
 	if (r >= 0 && o->repair)
 		cache_verify_end(k.c);

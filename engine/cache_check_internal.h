@@ -22,6 +22,7 @@ struct checking {
 	struct map references; /* manifest → where it came from */
 	struct digest *bundles;
 	size_t n_bundles, cap_bundles;
+	bool unknown; /* what some bundle needs could not be learned */
 
 	/* The bundle that is looked at. */
 	struct digest bundle;

@@ -43,6 +43,7 @@ struct level {
 	uint32_t node;
 	enum level_state state;
 	int fd;       /* when it is there */
+	int why;      /* -errno: who knows what is there */
 	bool planned; /* has its entry */
 };
 
@@ -101,8 +102,8 @@ static int cannot_look(const char *path, int r, struct error **errp)
 	return error_set_errno(errp, -r, "cannot look at '%s'", path);
 }
 
-static int enter_folder(struct planning *p, unsigned depth, uint32_t node,
-			const char *path, struct error **errp)
+static void enter_folder(struct planning *p, unsigned depth, uint32_t node,
+			 const char *name)
 {
 	const struct level *up = &p->levels[depth];
 	struct level *l = &p->levels[depth + 1];
@@ -111,17 +112,17 @@ static int enter_folder(struct planning *p, unsigned depth, uint32_t node,
 	l->node = node;
 	l->planned = false;
 	l->state = LEVEL_MISSING;
+	l->why = up->why;
 	if (up->state != LEVEL_THERE)
-		return 0;
-	l->fd = openat(up->fd, last_name(path),
+		return;
+	l->fd = openat(up->fd, name,
 		       O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (l->fd >= 0)
 		l->state = LEVEL_THERE;
 	else if (errno == ENOTDIR || errno == ELOOP)
 		l->state = LEVEL_BLOCKED;
 	else if (errno != ENOENT)
-		return cannot_look(path, -errno, errp);
-	return 0;
+		l->why = -errno;
 }
 
 /* The folders down to @depth are needed: those that are not there get an
@@ -214,6 +215,8 @@ static int plan_leaf(struct planning *p, uint32_t node,
 	struct level *up = &p->levels[depth];
 	struct mat_entry *e;
 
+	if (up->why)
+		return cannot_look(path, up->why, errp);
 	need_folders(p, depth);
 	e = add(p->m, n->kind == TREE_FILE ? MAT_FILE : MAT_SYMLINK, node,
 		MAT_CREATED);
@@ -408,11 +411,15 @@ static int plan_node(void *ctx, uint32_t node, const struct tree_node *n,
 	unsigned depth = depth_of(path);
 
 	if (n->kind == TREE_DIR) {
-		int r = enter_folder(p, depth, node, path, errp);
+		int why;
 
-		if (r >= 0 && wanted)
+		enter_folder(p, depth, node, last_name(path));
+		why = p->levels[depth + 1].why;
+		if (wanted && why)
+			return cannot_look(path, why, errp);
+		if (wanted)
 			need_folders(p, depth + 1);
-		return r;
+		return 0;
 	}
 	if (!wanted)
 		return 0;

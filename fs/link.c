@@ -43,6 +43,22 @@ int link_send(int fd, enum link_word word, const char *text, const int *fds,
 	return sendmsg(fd, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+/* The kernel gives as many as there is room for, and room is rounded up. */
+static void take_fds(const struct cmsghdr *h, int *ret)
+{
+	size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+	for (size_t i = 0; i < n; i++) {
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(h) + i * sizeof(fd), sizeof(fd));
+		if (i < LINK_FDS)
+			ret[i] = fd;
+		else
+			close(fd);
+	}
+}
+
 bool link_receive(int fd, struct link_message *ret)
 {
 	union rights rights;
@@ -63,8 +79,7 @@ bool link_receive(int fd, struct link_message *ret)
 		return false;
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
 		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
-			memcpy(ret->fds, CMSG_DATA(h),
-			       h->cmsg_len - CMSG_LEN(0));
+			take_fds(h, ret->fds);
 	return true;
 }
 

@@ -132,10 +132,15 @@ static void run_here(int link, struct link_message *m)
 
 static enum link_word unmount_here(const char *mountpoint)
 {
+	enum link_word done = LINK_REFUSED;
+
+	signal(SIGCHLD, SIG_DFL); /* fusermount3 is waited for */
 	if (unmount_at(mountpoint, false, NULL) == 0)
-		return LINK_DONE;
-	return unmount_at(mountpoint, true, NULL) == 0 ? LINK_DETACHED
-						       : LINK_REFUSED;
+		done = LINK_DONE;
+	else if (unmount_at(mountpoint, true, NULL) == 0)
+		done = LINK_DETACHED;
+	signal(SIGCHLD, SIG_IGN);
+	return done;
 }
 
 /* Nothing of the mount is held open here, or it would outlive its worker. */

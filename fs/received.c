@@ -42,6 +42,17 @@ int received_number(const char *path)
 	return (int)n;
 }
 
+/* Who has nothing to do is to sleep, whatever the giver did with it. */
+static int wait_for_requests(int fd, struct error **errp)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0 && (!(flags & O_NONBLOCK) ||
+			   fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0))
+		return 0;
+	return error_set_errno(errp, errno, "'" PREFIX "%d'", fd);
+}
+
 int received_check(int fd, struct error **errp)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -57,7 +68,7 @@ int received_check(int fd, struct error **errp)
 		r = error_set(errp, EINVAL,
 			      "nothing is mounted by '" PREFIX "%d'", fd);
 	else
-		return 0;
+		return wait_for_requests(fd, errp);
 	return error_kind(errp, r, ERROR_VALIDATION);
 }
 

@@ -80,6 +80,22 @@ def a_received_mount_is_served_and_ends_with_umount(env):
         wait_for("the end after umount", lambda: gone(doc["pid"])() and gone(supervisor)(), 10)
 
 
+def a_device_that_does_not_block_is_made_to(env):
+    """Or every thread that waits for a request would ask again and again."""
+    top = bundle(env)
+    at, fd = mount_for(env)
+    try:
+        os.set_blocking(fd, False)
+        env.run(MOPSFS, "mount", "demo:1.0", f"/dev/fd/{fd}", pass_fds=[fd], timeout=60)
+        blocks = os.get_blocking(fd)
+    finally:
+        os.close(fd)
+    readable(at, top)
+    LIBC.umount2(os.fsencode(at), MNT_DETACH)
+    if not blocks:
+        raise Failed("its threads do not sleep")
+
+
 def a_received_mount_outlives_its_worker_and_is_upgraded(env):
     top = bundle(env)
     with served(env) as (at, doc):
@@ -242,7 +258,7 @@ def what_is_no_mounted_device_is_refused(env):
             os.close(one)
 
 
-mopstest.run([a_received_mount_is_served_and_ends_with_umount, a_received_mount_outlives_its_worker_and_is_upgraded,
+mopstest.run([a_received_mount_is_served_and_ends_with_umount, a_device_that_does_not_block_is_made_to, a_received_mount_outlives_its_worker_and_is_upgraded,
               before_linux_6_9_it_outlives_its_worker_too, sigterm_ends_a_received_mount, a_mount_of_another_namespace_is_served,
               a_plain_user_serves_what_root_mounted, in_the_foreground_nobody_else_holds_the_device,
               what_is_no_mounted_device_is_refused])
