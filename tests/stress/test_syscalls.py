@@ -337,7 +337,7 @@ class Mount(Command):
         """By another process: one that a dead daemon may keep waiting."""
         p = subprocess.run(["timeout", "-s", "KILL", "30", "find", ".", "-type", "f", "-not", "-path", "./.mops/*", "-exec",
                             "sha256sum", "{}", "+"], cwd=mnt, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        if p.returncode == -9 or p.returncode == 137:
+        if (p.returncode == -9 or p.returncode == 137) and not killed_for_ever(at / "strace"):
             raise Failed("a reader hangs")
         got = {line[68:]: line[:64] for line in p.stdout.decode().splitlines()}
         for key, value in got.items():
@@ -349,6 +349,12 @@ class Mount(Command):
         files = sum(kind == "file" for kind, _, _ in self.w.want.values())
         if (at / "read").read_text() != str(files):
             raise Failed("not every file could be read")
+
+
+def killed_for_ever(log):
+    """strace kills every next worker, too: of a call that all make before they come any further, there is no
+    end. That is hundreds of workers in the reader's time; one that hangs is one."""
+    return log.exists() and log.read_text(errors="replace").count("killed by SIGKILL") > 1000
 
 
 def strace(log, *expressions):
