@@ -265,7 +265,6 @@ static int scan(struct verify *v, struct error **errp)
 
 	*v->report = v->note.counts;
 	v->report->resumed = v->note.resumed;
-	v->report->begun_s = v->note.begun_ns / NS_PER_S;
 	tell_earlier(v);
 	if (v->o->progress)
 		count_work(v);

@@ -42,7 +42,6 @@ struct cache_report {
 	uint64_t unchecked;        /* could not be opened */
 	uint64_t removed_partials;
 	bool resumed; /* the counts have what was seen before */
-	int64_t begun_s;
 };
 
 struct progress;

@@ -35,12 +35,6 @@ struct prefetch {
 	struct prefetch_report report;
 };
 
-static bool has_ended(const struct prefetch *p)
-{
-	return p->report.state == PREFETCH_FAILED ||
-	       p->report.state == PREFETCH_DONE;
-}
-
 static int collect(struct prefetch *p, struct error **errp)
 {
 	cleanup_source_set struct source_set *set = source_set_new(p->view);
@@ -103,7 +97,6 @@ static void set_state(struct prefetch *p, enum prefetch_state state, int r,
 
 	mutex_lock(&p->lock);
 	rep->state = state;
-	rep->result = r;
 	snprintf(rep->why, sizeof(rep->why), "%s",
 		 r < 0 && err ? err->message : "");
 	cond_broadcast(&p->changed);
@@ -194,19 +187,6 @@ void prefetch_look(struct prefetch *p, struct prefetch_report *ret)
 	ret->left = ret->state == PREFETCH_DONE || !set
 			    ? 0
 			    : source_set_missing(set);
-}
-
-bool prefetch_wait(struct prefetch *p, int64_t ms)
-{
-	int64_t until = time_deadline_ms(ms);
-	bool ended;
-
-	mutex_lock(&p->lock);
-	while (!has_ended(p) && cond_wait_until(&p->changed, &p->lock, until))
-		;
-	ended = has_ended(p);
-	mutex_unlock(&p->lock);
-	return ended;
 }
 
 void prefetch_stop(struct prefetch *p)

@@ -23,8 +23,7 @@ struct prefetch_report {
 	enum prefetch_state state;
 	uint64_t files, bytes; /* of them */
 	uint64_t left;         /* bytes of their sources that are not here */
-	int result;            /* 0, or the -errno of ... */
-	char why[256];         /* ... the last failure, or "" */
+	char why[256];         /* of the last failure, or "" */
 };
 
 struct prefetch;
@@ -35,8 +34,6 @@ struct prefetch;
 struct prefetch *prefetch_start(struct role_view *v, const char *beneath,
 				bool persistent);
 void prefetch_look(struct prefetch *p, struct prefetch_report *ret);
-/* Until it is done, has failed, or has run for @ms more: true when it ended. */
-bool prefetch_wait(struct prefetch *p, int64_t ms);
 /* @p may be NULL. What came stays. */
 void prefetch_stop(struct prefetch *p);
 

@@ -96,8 +96,6 @@ void sandbox_enter(const struct sandbox_rules *rules, struct sandbox_state *ret)
 	r = seccomp_enter();
 	if (r < 0)
 		note(&lacks, "seccomp", r);
-	if (ruleset < 0)
-		ruleset = -1;
 	ret->on = true;
 	if (!lacks.len)
 		return;

@@ -92,7 +92,7 @@ void warm_jobs_answer(struct warm_jobs *w, const char *path, struct strbuf *out)
 	struct json_writer json;
 
 	if (!job) {
-		rep.result = start(w, path, &err);
+		(void)start(w, path, &err);
 		job = find(w, path);
 	}
 	if (job) {
