@@ -180,7 +180,7 @@ def look(work, top, cut):
         sound_cache(top / "cache", kinds=("content", "bit", "mode", "foreign"), rebooted=True)
     right_names(work, top)
     for name in work.promised(cut):
-        verb, which = name.split()
+        verb, _, which = name.partition(" ")
         if verb == "pull":
             dest = top / "offline"
             call(*rebooted, MOPS, "materialize", "--offline", "-q", work.refs[which], dest, env=work.vars(top))

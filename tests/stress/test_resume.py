@@ -9,6 +9,7 @@ import pathlib
 import re
 import signal
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
@@ -21,12 +22,14 @@ SIZE, KILLED_AT, AGAIN_MAX = 300_000_000, 100_000_000, 200_000_000
 class KeepingRegistry:
     """Takes pushes and keeps what it got of an upload that broke off. With
     @whole_pieces, only what came in a request that arrived to its end; then it
-    refuses large ones, as some proxies do."""
+    refuses large ones, as some proxies do. While it does not go on it
+    takes nothing behind KILLED_AT: no push ends before it is killed."""
 
     LIMIT = 40_000_000
 
     def __init__(self, env, whole_pieces=False):
         self.received, self.sessions, self.blobs, self.manifests = 0, {}, {}, {}
+        self.goes_on = threading.Event()
         registry = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -45,6 +48,8 @@ class KeepingRegistry:
             def body(self, into):
                 left = int(self.headers.get("Content-Length") or 0)
                 while left:
+                    if registry.kept() >= KILLED_AT:
+                        registry.goes_on.wait()
                     data = self.rfile.read(min(left, 1 << 18))
                     if not data:
                         raise ConnectionError("cut")
@@ -99,6 +104,9 @@ class KeepingRegistry:
 
         self.host = LocalServer(env, Handler).host
 
+    def kept(self):
+        return sum(map(len, list(self.sessions.values())))
+
 
 def make_bundle(env, seed):
     source = env.fresh("src")
@@ -108,7 +116,7 @@ def make_bundle(env, seed):
 
 def kill_at(env, source, ref, received):
     """Push, and kill it once KILLED_AT bytes arrived and were kept."""
-    push = env.start(MOPS, "push", source, "--to", ref, "-q", env={"MOPS_LIMIT_RATE": "150MB"})
+    push = env.start(MOPS, "push", source, "--to", ref, "-q", env={"MOPS_LIMIT_RATE": "60MB"})
     try:
         wait_for("bytes to arrive", lambda: push.poll() is not None or received() >= KILLED_AT, 120)
         if push.poll() is not None:
@@ -123,7 +131,9 @@ def resumed(env, registry):
         source = make_bundle(env, f"resume {i}")
         ref = f"{registry.host}/team/model:v{i}"
         registry.received = 0
-        kill_at(env, source, ref, lambda: sum(map(len, registry.sessions.values())))
+        registry.goes_on.clear()
+        kill_at(env, source, ref, registry.kept)
+        registry.goes_on.set()
         time.sleep(0.2)  # what was on its way arrives
         before, registry.received = registry.received, 0
         said = env.mops("push", source, "--to", ref, "-vv")
@@ -169,7 +179,8 @@ def a_session_that_cannot_go_on_is_begun_anew(env):
 def records_are_for_their_owner(env):
     """A location may be a capability, and names no secret in logs."""
     registry = KeepingRegistry(env)
-    kill_at(env, make_bundle(env, "modes"), f"{registry.host}/team/model:v", lambda: registry.received)
+    kill_at(env, make_bundle(env, "modes"), f"{registry.host}/team/model:v", registry.kept)
+    registry.goes_on.set()
     folder = env.base / "state/mops/uploads"
     found = list(folder.iterdir())
     if len(found) != 1 or found[0].stat().st_mode & 0o777 != 0o600 or not re.fullmatch("[0-9a-f]{64}", found[0].name):
