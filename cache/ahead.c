@@ -49,12 +49,15 @@ static struct ahead *take(struct content *ct, struct backing *b)
 	return a;
 }
 
-static void give_back(struct content *ct, struct ahead *a)
+/* To go on from: not when its backing was given up meanwhile. */
+static void give_back(struct content *ct, struct ahead *a, bool keep)
 {
 	mutex_lock(&ct->lock);
-	ct->ahead = a;
+	if (keep && a->backing == ct->backing)
+		ct->ahead = steal_ptr(&a);
 	ct->ahead_taken = false;
 	mutex_unlock(&ct->lock);
+	ahead_free(a);
 }
 
 void ahead_free(struct ahead *a)
@@ -102,9 +105,7 @@ void content_hash_ahead(struct content *ct)
 		r = go_on(ct, a, a->next + n);
 	}
 	if (a)
-		give_back(ct, r == 0 ? a : NULL);
-	if (r < 0)
-		ahead_free(a);
+		give_back(ct, a, r == 0);
 }
 
 int ahead_finish(struct content *ct, struct backing *b, struct digest *ret)
@@ -117,7 +118,6 @@ int ahead_finish(struct content *ct, struct backing *b, struct digest *ret)
 	if (r == 0)
 		*ret = hasher_final(a->hasher);
 	if (a)
-		give_back(ct, NULL);
-	ahead_free(a);
+		give_back(ct, a, false);
 	return r == -ESTALE ? hash_file(b->fd, ct->size, NULL, NULL, ret) : r;
 }

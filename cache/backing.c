@@ -112,14 +112,22 @@ static void list_append_locked(struct cache *c, struct content *ct)
 	l->count++;
 }
 
+/* The hash ahead goes with it: it has a reference, and is of no more use. */
+static struct backing *take_backing_locked(struct content *ct)
+	REQUIRES(ct->lock);
+static struct backing *take_backing_locked(struct content *ct)
+{
+	ahead_free(steal_ptr(&ct->ahead));
+	ct->absent_until = 0;
+	return steal_ptr(&ct->backing);
+}
+
 static struct backing *take_backing(struct content *ct)
 {
 	struct backing *b;
 
 	mutex_lock(&ct->lock);
-	b = ct->backing;
-	ct->backing = NULL;
-	ct->absent_until = 0;
+	b = take_backing_locked(ct);
 	mutex_unlock(&ct->lock);
 	return b;
 }
@@ -163,11 +171,8 @@ static struct backing *take_removed(struct content *ct)
 	struct backing *b = NULL;
 
 	mutex_lock(&ct->lock);
-	if (ct->backing && is_removed(ct->backing)) {
-		b = ct->backing;
-		ct->backing = NULL;
-		ct->absent_until = 0;
-	}
+	if (ct->backing && is_removed(ct->backing))
+		b = take_backing_locked(ct);
 	mutex_unlock(&ct->lock);
 	return b;
 }
@@ -318,11 +323,8 @@ void backing_forget(struct content *ct, struct backing *b)
 	struct backing *old = NULL;
 
 	mutex_lock(&ct->lock);
-	if (ct->backing == b) {
-		old = ct->backing;
-		ct->backing = NULL;
-		ct->absent_until = 0;
-	}
+	if (ct->backing == b)
+		old = take_backing_locked(ct);
 	mutex_unlock(&ct->lock);
 	if (old)
 		backing_unref(old);

@@ -1,9 +1,12 @@
 /* The hash of the whole that is begun while the rest still comes. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "cache/content_internal.h"
 #include "fixture.h"
@@ -133,5 +136,39 @@ Test(ahead, what_was_hashed_long_ago_is_hashed_again)
 	cr_expect(not(content_has(ct, 3)), "to be fetched again");
 	put_range(3, 4);
 	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	is_right_and_sealed();
+}
+
+/* Files of partial/ that this process has open. */
+static unsigned open_partials(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+	unsigned n = 0;
+
+	cr_assert(d != NULL);
+	while ((e = readdir(d))) {
+		char to[4096] = "";
+
+		if (readlinkat(dirfd(d), e->d_name, to, sizeof(to) - 1) > 0)
+			n += strstr(to, "/partial/sha256/") != NULL;
+	}
+	closedir(d);
+	return n;
+}
+
+Test(ahead, nothing_is_kept_open_when_another_process_seals)
+{
+	struct fixture other = {0};
+
+	put_range(0, 32);
+	content_hash_ahead(ct);
+	cr_expect(eq(u32, open_partials(), 2), "the file and its map");
+	cr_assert(eq(int, cache_open(cache_path(f.c), &other.c, NULL), 0));
+	cr_assert(eq(int, seal_all(&other, &s), 0));
+	cache_closep(&other.c);
+	cr_expect(content_sealed(ct));
+	cr_expect(ct->ahead == NULL);
+	cr_expect(eq(u32, open_partials(), 0));
 	is_right_and_sealed();
 }
