@@ -42,6 +42,8 @@ def lists(target, stored):
         texts += [b"name@" + d.encode() for d in hostile.bad_digests()]
     if target in ("path", "glob"):
         texts += hostile.bad_names() + hostile.bad_at_the_top()
+    if target == "trace":
+        texts += [b"mops-trace 1\n0 1 " + n + b"\n" for n in hostile.bad_names() + hostile.bad_at_the_top()]
     if target == "path":
         texts += [b"a/" + n for n in hostile.bad_names()] + hostile.bad_targets(2)
     return [t for t in texts if len(t) <= LONGEST]
