@@ -4,7 +4,7 @@
  * while we read: a chunk counts when its bytes in our memory were hashed, a
  * whole blob when it is a file of ours or root's that we hashed before, or after
  * it was copied here. A blob of theirs that turns out damaged is not looked at
- * again by this process.
+ * again by this process; nor is one that cannot be read after all.
  */
 #include "cache/cache.h"
 
@@ -160,7 +160,7 @@ static int copy_home(struct cache *c, const struct digest *d, uint64_t size,
 	else
 		r = hash_file(draft_fd(s), size, NULL, NULL, &got);
 
-	if (r < 0 && r != -EIO)
+	if (r < 0 && r != -EIO && r != -EACCES)
 		return r;
 	if (r == 0 && digest_equal(&got, d))
 		return 0;

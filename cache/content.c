@@ -283,7 +283,8 @@ static ssize_t read_chunk_once(struct content *ct, bool fresh, uint32_t i,
 	if (!backing_has(ct, b, i))
 		return -ENOENT;
 	n = io_pread_full(b->fd, buf, chunk_len(ct->size, i), chunk_off(i));
-	if (n < 0 && n != -EIO && n != -ESTALE)
+	/* What is not to be had of another's file is fetched. */
+	if (n < 0 && n != -EIO && n != -ESTALE && !b->foreign)
 		return n;
 	if (n == -ESTALE) {
 		backing_forget(ct, b);

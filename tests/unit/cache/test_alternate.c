@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cache/internal.h"
@@ -303,4 +304,67 @@ Test(alternate, a_file_under_a_lease_is_not_waited_for)
 	signal(SIGIO, SIG_IGN);
 	cr_expect(eq(int, cache_blob_open(f.c, &s.spec.digest, BIG, NULL),
 		     -ENOENT));
+}
+
+/* Read errors of the files of one cache, as a file system that asks a server
+ * has them: this program's pread() is what the cache calls. */
+static char *denied;
+
+ssize_t pread64(int fd, void *buf, size_t n, off64_t off)
+{
+	char self[32], to[4096] = "";
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	if (denied && readlink(self, to, sizeof(to) - 1) > 0 &&
+	    !strncmp(to, denied, strlen(denied))) {
+		errno = EACCES;
+		return -1;
+	}
+	return syscall(SYS_pread64, fd, buf, n, off);
+}
+
+static void deny(void)
+{
+	denied = realpath(cache_path(site.c), NULL);
+	cr_assert(denied != NULL);
+}
+
+Test(alternate, what_may_not_be_read_is_not_there)
+{
+	struct content *ct = content_of(&f, &s);
+
+	cr_assert(content_has(ct, 1));
+	deny();
+	cr_expect(eq(int, read_back(ct, &s, 1), -ENOENT), "to be fetched");
+	cr_assert(eq(int, put_all(ct, &s), 0));
+	cr_expect(eq(int, content_seal(ct, NULL), 0));
+	cr_expect(eq(int, read_back(ct, &s, 1), 0));
+	content_close(ct);
+}
+
+Test(alternate, what_may_not_be_hashed_is_not_there)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+
+	deny();
+	cr_expect(eq(int, cache_blob_open(f.c, &s.spec.digest, BIG, NULL),
+		     -ENOENT));
+	cr_expect(eq(int, access(theirs, F_OK), 0));
+}
+
+Test(alternate, what_may_not_be_copied_is_not_there)
+{
+	cleanup_free char *theirs = blob_path(&site, &s.spec.digest);
+
+	cr_assert(eq(int, chmod(theirs, 0666), 0)); /* not to be trusted */
+	deny();
+	cr_expect(eq(int, cache_blob_keep(f.c, &s.spec.digest, BIG), -ENOENT));
+}
+
+Test(alternate, what_may_not_be_read_is_not_linked_out)
+{
+	deny();
+	cr_expect(eq(int, link_to(LINK_COPY, "a"), -ENOENT));
+	cr_assert(eq(int, seal_all(&f, &s), 0));
+	cr_expect(eq(int, link_to(LINK_COPY, "a"), LINK_COPY));
 }
