@@ -76,6 +76,10 @@ struct data_path data_path_choose(const struct mount *m,
 	const char *flaw = passthrough_flaw(conn);
 	enum io_choice io = m->options->io;
 
+	if (m->options->record)
+		return (struct data_path){
+			.refused = io == IO_PASSTHROUGH,
+			.why = "a recording has to see each read"};
 	if (io == IO_CACHED)
 		return (struct data_path){.why = "asked for"};
 	if (io == IO_AUTO && !role_wants_passthrough(m))

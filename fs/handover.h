@@ -26,9 +26,10 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "fs/record.h"
 #include "fs/stats.h"
 
-#define HANDOVER_MAGIC   "mopsfs:2"
+#define HANDOVER_MAGIC   "mopsfs:3"
 #define HANDOVER_INIT    512
 #define HANDOVER_LOOPS   16u
 #define HANDOVER_BACKING 4096u
@@ -44,7 +45,7 @@ struct handover_backing {
 	atomic_int id; /* 0: free */
 };
 
-/* Sparse: of the open files only what was ever used is there. */
+/* Sparse: of the open files and the recording only what was ever used is there. */
 struct handover_table {
 	char magic[8];
 	/* By the first worker. */
@@ -68,6 +69,7 @@ struct handover_table {
 	struct handover_backing backing[HANDOVER_BACKING];
 	atomic_uint_fast32_t n_opens; /* entries ever used */
 	struct handover_open opens[HANDOVER_OPENS];
+	struct record_table record;
 };
 
 struct handover {

@@ -29,11 +29,14 @@ const struct arg_option mount_verb_options[] = {
 	{"options", 'o', "LIST", true,
 	 "mount options: io=auto|passthrough|cached, allow_other, noexec, "
 	 "readahead_kb=N, watchdog=SECONDS, prefetch=none|role, "
+	 "record=FILE, "
 	 "stacked_cache, sandbox=on|off, fsname=NAME, "
 	 "and any setting by name"},
 	{"foreground", 'f', NULL, false, "stay until the mount ends"},
 	{"prefetch", 0, "WHAT", false,
 	 "fetch in the background: none (default) or role, all of its files"},
+	{"record", 0, "FILE", false,
+	 "write to FILE in what order content is first asked for"},
 	{"no-sandbox", 0, NULL, false,
 	 "let the daemon do all that its user may, as -o sandbox=off"},
 	{"ready-fd", 0, "N", false,
@@ -49,7 +52,7 @@ struct caller {
 	struct mount_options options;
 	char **option_texts; /* taken apart; settings lead into them */
 	struct reference ref;
-	char *mountpoint, *log;
+	char *mountpoint, *log, *record;
 	bool received; /* of a device, not a folder */
 	int device;    /* that one; -1 */
 	int ready_fd;
@@ -64,6 +67,7 @@ static void caller_release(struct caller *c)
 	reference_release(&c->ref);
 	free(c->mountpoint);
 	free(c->log);
+	free(c->record);
 	closep(&c->signals);
 }
 #define cleanup_caller __attribute__((cleanup(caller_release)))
@@ -118,17 +122,32 @@ static bool is_log_file(const char *target)
 	       strcmp(target, "journal");
 }
 
+/* The daemon will be somewhere else. */
+static char *from_here(const char *path)
+{
+	cleanup_free char *cwd = getcwd(NULL, 0);
+
+	return *path != '/' && cwd ? xasprintf("%s/%s", cwd, path)
+				   : xstrdup(path);
+}
+
+static void read_record(struct caller *c)
+{
+	if (cli_has(c->cli, "record"))
+		c->options.record = cli_value(c->cli, "record");
+	if (!c->options.record)
+		return;
+	c->record = from_here(c->options.record);
+	c->options.record = c->record;
+}
+
 static void read_log(struct caller *c)
 {
 	const char *text = cli_value(c->cli, "log");
-	cleanup_free char *cwd = getcwd(NULL, 0);
 
 	if (!text)
 		text = cli_has(c->cli, "foreground") ? "stderr" : "journal";
-	if (is_log_file(text) && *text != '/' && cwd)
-		c->log = xasprintf("%s/%s", cwd, text);
-	else
-		c->log = xstrdup(text);
+	c->log = is_log_file(text) ? from_here(text) : xstrdup(text);
 }
 
 static int read_reference(struct caller *c, struct error **errp)
@@ -180,7 +199,7 @@ static int check_place(struct caller *c, struct error **errp)
 		home && *home ? xasprintf("%s/mops", home)
 			      : xasprintf("%s/.config/mops",
 					  getenv("HOME") ? getenv("HOME") : "");
-	const char *needed[7] = {".", "/etc/mops", config,
+	const char *needed[8] = {".", "/etc/mops", config,
 				 c->cli->settings.cache_dir};
 	size_t n = 4;
 
@@ -188,6 +207,8 @@ static int check_place(struct caller *c, struct error **errp)
 		needed[n++] = c->ref.registry;
 	if (is_log_file(c->log))
 		needed[n++] = c->log;
+	if (c->record)
+		needed[n++] = c->record;
 	return place_check(c->mountpoint, needed, errp);
 }
 
@@ -235,6 +256,7 @@ static int read_job(struct caller *c, struct error **errp)
 	if (r < 0)
 		return r;
 	read_log(c);
+	read_record(c);
 	return read_mountpoint(c, errp);
 }
 
@@ -246,6 +268,8 @@ static int prepare(struct caller *c, struct error **errp)
 		r = read_job(c, errp);
 	if (r == 0)
 		r = check_allow_other(c, errp);
+	if (r == 0 && c->record)
+		r = record_check(c->record, errp);
 	if (r != 0)
 		return r;
 	*c->stage = MOUNT_CHECKING;

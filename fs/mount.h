@@ -26,6 +26,7 @@
 #include "fs/errors.h"
 #include "fs/handover.h"
 #include "fs/options.h"
+#include "fs/record.h"
 #include "fs/sandbox.h"
 #include "fs/stats.h"
 
@@ -59,6 +60,7 @@ struct mount {
 	struct sources *sources;
 	struct parking *parking;
 	struct synthetic *synthetic;
+	struct recorder *recorder; /* NULL: reads are not recorded */
 	struct fs_errors errors;
 	struct fs_stats *stats; /* the handover's */
 };

@@ -172,6 +172,15 @@ static int set_fsname(struct mount_options *o, const char *value,
 	return 0;
 }
 
+static int set_record(struct mount_options *o, const char *value,
+		      struct error **errp)
+{
+	if (!value || !*value)
+		return error_set(errp, EINVAL, "'-o record' needs a file");
+	o->record = value;
+	return 0;
+}
+
 static int set_word(struct mount_options *o, struct cli *cli, char *word,
 		    struct error **errp)
 {
@@ -190,6 +199,8 @@ static int set_word(struct mount_options *o, struct cli *cli, char *word,
 		return set_io(o, value, errp);
 	if (!strcmp(word, "fsname"))
 		return set_fsname(o, value, errp);
+	if (!strcmp(word, "record"))
+		return set_record(o, value, errp);
 	if (!strcmp(word, "readahead_kb"))
 		return set_number(word, value, READAHEAD_KB_MAX,
 				  &o->readahead_kb, errp);

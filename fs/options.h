@@ -25,6 +25,8 @@ struct mount_options {
 	/* What mount and df call the source; NULL: the bundle's name. Leads
 	 * into the list. */
 	const char *fsname;
+	/* Where the order of reads is recorded; NULL. Leads into the list. */
+	const char *record;
 	/* Let the cache lie on a stacked file system (overlayfs); then nothing
 	 * stacked can lie on the mount. */
 	bool stacked_cache;

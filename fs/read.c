@@ -112,6 +112,8 @@ static void read_file(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 		read_reply_failure(m, req, ino, SITE_SOURCE, err);
 		return;
 	}
+	if (m->recorder)
+		recorder_note(m->recorder, (uint32_t)(ino - 1), n, off, len);
 	file_range(n, src, off, len, &range);
 	got = fetch_try_read(m->fetcher, &range, buf, &err);
 	if (got == -EAGAIN) {

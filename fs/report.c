@@ -111,6 +111,19 @@ static void put_prefetch(struct mount *m, struct json_writer *w)
 	report_prefetch(&r, "prefetch", w);
 }
 
+static void put_record(struct mount *m, struct json_writer *w)
+{
+	const struct record_table *t = &m->handover->table->record;
+
+	if (!m->recorder)
+		return;
+	json_begin_object(w, "record");
+	put_count(w, "bytes", atomic_load(&t->len));
+	json_put_str(w, "file", m->options->record);
+	json_put_bool(w, "full", atomic_load(&t->full));
+	json_end_object(w);
+}
+
 static void put_sandbox(struct mount *m, struct json_writer *w)
 {
 	const struct sandbox_state *s = &m->sandbox;
@@ -142,6 +155,7 @@ void report_status(struct mount *m, struct strbuf *out)
 	put_count(&w, "parked", parking_count(m->parking));
 	json_put_int(&w, "pid", getpid());
 	put_prefetch(m, &w);
+	put_record(m, &w);
 	json_put_str(&w, "reference", ref);
 	put_requests(m, &w);
 	json_put_str(&w, "role", m->view->role->name);

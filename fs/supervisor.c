@@ -48,6 +48,7 @@
 #include "fs/job.h"
 #include "fs/link.h"
 #include "fs/mountinfo.h"
+#include "fs/publisher.h"
 #include "fs/sandbox.h"
 #include "fs/spawn.h"
 #include "fs/unmount.h"
@@ -80,6 +81,7 @@ struct supervisor {
 	unsigned deaths; /* in a row, that may come again */
 	unsigned kills;  /* in a row, before it served */
 	int64_t serving_since_ns, restart_ns; /* 0: not now */
+	struct publisher publisher;
 	struct watchdog watchdog;
 };
 
@@ -396,6 +398,8 @@ static bool child_died(struct supervisor *s, pid_t pid, int status,
 {
 	bool over;
 
+	if (publisher_died(&s->publisher, pid, status))
+		return false;
 	if (pid == s->next.pid) {
 		receive_rest(s, &s->next);
 		closep(&s->next.link);
@@ -472,6 +476,8 @@ static bool take_time(struct supervisor *s, int *ret_status)
 	if (s->worker.serving && s->worker.pid && !s->hung &&
 	    handover_can_go_on(s->h.table))
 		look_after_worker(s, now);
+	if (s->h.table->reported)
+		publisher_look(&s->publisher, &s->h.table->record, now);
 	if (s->worker.pid)
 		return false;
 	*ret_status = 0;
@@ -511,6 +517,8 @@ static int watch(struct supervisor *s)
 			break;
 	} while (!take_time(s, &status));
 	bury(s);
+	if (s->h.table->reported)
+		publisher_end(&s->publisher, &s->h.table->record);
 	return status;
 }
 
@@ -543,7 +551,8 @@ int supervisor_run(struct mount_job *job)
 			       .next.link = -1,
 			       .program = -1,
 			       .next_program = -1,
-			       .asker = -1};
+			       .asker = -1,
+			       .publisher.path = job->options->record};
 
 	if (!job->options->no_sandbox)
 		sandbox_prepare();

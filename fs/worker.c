@@ -223,6 +223,8 @@ static void make_mount(struct worker *w)
 	m->synthetic = synthetic_new(m);
 	m->opens = opens_new(m);
 	m->parking = parking_new(m);
+	if (m->options->record)
+		m->recorder = recorder_new(m->tree, &t->record);
 }
 
 static void *loop(void *arg)
@@ -433,6 +435,7 @@ static bool end_serving(struct worker *w)
 	/* Whoever waits for bytes would keep the mount busy. */
 	ended = !m->parking || parking_stop(m->parking, END_MS);
 	ended = loops_ended(w, patience) && ended;
+	recorder_flush(m->recorder);
 	control_stop(w->control);
 	prefetch_stop(m->prefetch);
 	trimmer_stop(m->trimmer);
@@ -451,6 +454,7 @@ static void release(struct worker *w)
 	synthetic_free(m->synthetic);
 	sources_free(m->sources);
 	parking_free(m->parking);
+	recorder_free(m->recorder);
 	sandbox_state_release(&m->sandbox);
 	role_view_closep(&m->view);
 	bundle_closep(&m->bundle);
