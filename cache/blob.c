@@ -27,7 +27,8 @@ static int own_open(struct cache *c, const struct digest *d, uint64_t size,
 		openat(c->room[ROOM_BLOBS], name.str,
 		       O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
-	if (fd < 0 && errno == ELOOP) { /* a symlink that we did not make */
+	/* A symlink, a socket or a device, which we did not make. */
+	if (fd < 0 && (errno == ELOOP || errno == ENXIO || errno == ENODEV)) {
 		quarantine(c, ROOM_BLOBS, name.str, -1);
 		return -ENOENT;
 	}

@@ -25,13 +25,6 @@ int verify_read(const struct verify_part *p, size_t n)
 	return rate_gate_pass(&p->v->gate, n, p->v->o->op);
 }
 
-static bool same_finding(const struct cache_finding *a,
-			 const struct cache_finding *b)
-{
-	return a->kind == b->kind && a->chunk == b->chunk &&
-	       digest_equal(&a->digest, &b->digest);
-}
-
 static void tell_locked(struct verify *v, const struct cache_finding *f)
 	REQUIRES(v->lock)
 {
@@ -76,14 +69,50 @@ static int each_chunk(void *ctx, uint32_t i, const void *buf, uint32_t n)
 	return verify_read(ctx, n);
 }
 
-static void damaged_blob(struct verify_part *p, const struct digest *d,
-			 const char *name, int fd, struct cache_finding *f)
+static void damaged_blob(struct verify_part *p, const char *name, int fd,
+			 const struct cache_finding *f)
 {
-	f->kind = CACHE_DAMAGED_BLOB;
-	f->digest = f->expected = *d;
 	verify_found(p, f);
-	statindex_forget(p->v->c, d);
+	statindex_forget(p->v->c, &f->digest);
 	quarantine(p->v->c, ROOM_BLOBS, name, fd);
+}
+
+/* Not ours to read: it is not damaged, as far as anyone knows. */
+static void cannot_check(struct verify_part *p, const struct cache_finding *f)
+{
+	struct verify *v = p->v;
+
+	mutex_lock(&v->lock);
+	v->report->unchecked++;
+	if (v->o->unchecked)
+		v->o->unchecked(v->o->ctx, f);
+	mutex_unlock(&v->lock);
+}
+
+int verify_unreadable(struct verify_part *p, const struct cache_finding *f)
+{
+	int r = verify_stop(p);
+
+	if (r < 0)
+		return r;
+	switch (f->error) {
+	case ENOENT: /* removed meanwhile */
+		return 0;
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+		return -f->error;
+	case EIO:
+	case EINVAL: /* no file: a folder, a symlink, a socket, a device */
+	case ELOOP:
+	case ENXIO:
+	case ENODEV:
+	case EISDIR:
+		return 1;
+	default:
+		cannot_check(p, f);
+		return 0;
+	}
 }
 
 static void hints_for_reading(int fd)
@@ -93,77 +122,60 @@ static void hints_for_reading(int fd)
 	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_NOREUSE);
 }
 
-static int verify_fd(struct verify_part *p, const struct digest *d,
-		     const char *name, int fd, const struct stat *before)
+static int verify_fd(struct verify_part *p, const char *name, int fd,
+		     const struct stat *before, struct cache_finding *f)
 {
-	struct cache_finding f = {
-		.size = (uint64_t)before->st_size,
-		.ino = before->st_ino,
-		.links = before->st_nlink > 1 ? (uint32_t)before->st_nlink - 1
-					      : 0,
-	};
 	int64_t at_ns = time_wall_ns();
 	struct stat after;
 	int r;
 
+	f->size = (uint64_t)before->st_size;
+	f->ino = before->st_ino;
+	f->links = before->st_nlink > 1 ? (uint32_t)before->st_nlink - 1 : 0;
 	hints_for_reading(fd);
-	r = hash_file(fd, f.size, each_chunk, p, &f.found);
-	if (r < 0 && r != -EIO)
-		return r;
-	f.has_found = r == 0;
-	f.error = -r;
-	if (r < 0 || !digest_equal(&f.found, d))
-		damaged_blob(p, d, name, fd, &f);
-	else if (fstat(fd, &after) == 0 && stat_same(before, &after))
-		statindex_put(p->v->c, d, &after, at_ns);
-	return 0;
-}
-
-/* Not ours to open: it is not damaged, as far as anyone knows. */
-static void cannot_open(struct verify_part *p, const struct digest *d,
-			int error)
-{
-	struct verify *v = p->v;
-
-	mutex_lock(&v->lock);
-	v->report->unchecked++;
-	if (v->o->unchecked)
-		v->o->unchecked(v->o->ctx, d, error);
-	mutex_unlock(&v->lock);
+	r = hash_file(fd, f->size, each_chunk, p, &f->found);
+	f->has_found = r == 0;
+	f->error = -r;
+	if (r < 0)
+		r = verify_unreadable(p, f);
+	else
+		r = !digest_equal(&f->found, &f->digest);
+	if (r == 1)
+		damaged_blob(p, name, fd, f);
+	else if (f->has_found && fstat(fd, &after) == 0 &&
+		 stat_same(before, &after))
+		statindex_put(p->v->c, &f->digest, &after, at_ns);
+	return MIN(r, 0);
 }
 
 static int verify_blob(void *ctx, const char *name, const char *base,
 		       const struct stat *named)
 {
+	struct cache_finding f = {.kind = CACHE_DAMAGED_BLOB,
+				  .size = (uint64_t)named->st_size};
 	struct verify_part *p = ctx;
 	cleanup_fd int fd = -1;
-	struct digest d;
 	struct stat st;
 	int r = verify_stop(p);
 
-	if (r < 0 || digest_parse_hex(base, strlen(base), &d, NULL) < 0)
+	if (r < 0 || digest_parse_hex(base, strlen(base), &f.digest, NULL) < 0)
 		return r; /* no blob's name */
+	f.expected = f.digest;
 	fd = openat(p->v->c->room[ROOM_BLOBS], name,
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	if (fd < 0 && (errno == EACCES || errno == EPERM)) {
-		cannot_open(p, &d, errno);
-		return 0;
-	}
-	if (fd < 0 && errno != ELOOP && errno != EIO)
-		return -errno;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		f.error = errno;
+	else if (!S_ISREG(st.st_mode))
+		f.error = EINVAL;
+	r = f.error ? verify_unreadable(p, &f) : 0;
+	if (r < 0 || (f.error && r == 0))
+		return r;
 	p->counts.blobs++;
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		struct cache_finding f = {
-			.size = (uint64_t)named->st_size,
-			.error = fd < 0 ? errno : EINVAL,
-		};
-
-		damaged_blob(p, &d, name, -1, &f);
+	if (f.error) {
+		damaged_blob(p, name, -1, &f);
 		return 0;
 	}
-	r = verify_fd(p, &d, name, fd, &st);
+	r = verify_fd(p, name, fd, &st, &f);
 	p->counts.bytes += (uint64_t)st.st_size;
 	progress_add(p->v->o->progress, 1, 0);
 	return r;
@@ -261,17 +273,13 @@ static int scan(struct verify *v, struct error **errp)
 {
 	unsigned threads = v->o->threads ? v->o->threads : cpu_count();
 	cleanup_pool struct pool *pool = pool_new("verify", threads);
-	int r;
 
 	*v->report = v->note.counts;
 	v->report->resumed = v->note.resumed;
 	tell_earlier(v);
 	if (v->o->progress)
 		count_work(v);
-	r = pool_for_each(pool, PARTS, verify_part, v, errp);
-	if (r == 0 && !v->o->for_repair)
-		note_end(&v->note);
-	return r;
+	return pool_for_each(pool, PARTS, verify_part, v, errp);
 }
 
 int cache_verify(struct cache *c, const struct cache_verify_options *o,

@@ -39,7 +39,7 @@ struct cache_report {
 	uint64_t blobs, bytes;     /* sealed, looked at */
 	uint64_t partials, chunks; /* looked at */
 	uint64_t damaged;          /* findings */
-	uint64_t unchecked;        /* could not be opened */
+	uint64_t unchecked;        /* could not be read */
 	uint64_t removed_partials;
 	bool resumed; /* the counts have what was seen before */
 };
@@ -50,15 +50,15 @@ struct cache_verify_options {
 	unsigned threads;    /* 0: one for each CPU */
 	uint64_t limit_rate; /* bytes read per second; 0: any */
 	bool restart;        /* do not go on with an interrupted scan */
-	/* Tell findings of the last scan that nobody repaired, too; and until
-	 * cache_verify_end() this scan is one that was interrupted. */
+	/* Tell findings of earlier scans that nobody repaired, too. */
 	bool for_repair;
 	struct progress *progress; /* NULL: none */
 	/* Told of each finding, one at a time, from any thread; may be NULL.
 	 * It must not call into the cache. */
 	void (*found)(void *ctx, const struct cache_finding *f);
-	/* Told of each blob that could not be opened; likewise. */
-	void (*unchecked)(void *ctx, const struct digest *d, int error);
+	/* Told of each file that could not be read, by its kind, digest and
+	 * error; likewise. */
+	void (*unchecked)(void *ctx, const struct cache_finding *f);
 	void *ctx;
 	const struct op *op;
 };
@@ -67,9 +67,7 @@ struct cache_verify_options {
 int cache_verify(struct cache *c, const struct cache_verify_options *o,
 		 struct cache_report *ret, struct error **errp);
 
-/* For who repairs; errors are ignored. What was found of the content @d is
- * mended: no scan says more of it. And: all that could be mended is. */
-void cache_verify_repaired(struct cache *c, const struct digest *d);
-void cache_verify_end(struct cache *c);
+/* For who repairs; errors are ignored: no scan says more of @f. */
+void cache_verify_repaired(struct cache *c, const struct cache_finding *f);
 
 #endif

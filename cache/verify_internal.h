@@ -24,6 +24,13 @@
 /* Findings that are noted; all are told, and counted. */
 #define NOTE_FINDINGS_MAX 16384
 
+static inline bool same_finding(const struct cache_finding *a,
+				const struct cache_finding *b)
+{
+	return a->kind == b->kind && a->chunk == b->chunk &&
+	       digest_equal(&a->digest, &b->digest);
+}
+
 struct noted {
 	struct cache_finding finding;
 	bool carried; /* found by an earlier scan, and not repaired */
@@ -35,7 +42,6 @@ struct note {
 	int64_t begun_ns; /* wall clock */
 	size_t sound;     /* so many bytes of it are to be believed */
 	bool resumed;
-	bool ended;
 	bool done[PARTS];
 	struct cache_report counts; /* of the parts that are done */
 	struct noted *found;
@@ -51,7 +57,6 @@ void note_open(struct cache *c, bool restart, struct note *ret);
 void note_part(struct note *n, unsigned part,
 	       const struct cache_report *counts);
 void note_finding(struct note *n, const struct cache_finding *f);
-void note_end(struct note *n);
 
 struct verify {
 	struct cache *c;
@@ -76,6 +81,10 @@ int verify_read(const struct verify_part *p, size_t n);
 /* Note and tell. Whoever found it takes the name away afterwards, so that a
  * kill in between loses nothing. */
 void verify_found(struct verify_part *p, const struct cache_finding *f);
+
+/* A file could not be read, with @f's error: 1 it is damaged, or no file; 0 it is
+ * gone, or told as unchecked; or what ends the scan. */
+int verify_unreadable(struct verify_part *p, const struct cache_finding *f);
 
 /* verify_partial.c: a room_walk_fn with a struct verify_part. */
 int verify_partial(void *ctx, const char *name, const char *base,

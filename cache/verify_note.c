@@ -4,6 +4,9 @@
  *	0   MOPSVFY1, when the scan began (ns), how many parts it has, XXH3 of that
  *	32  records, appended one by one, each with its own checksum
  *
+ * It has ended when every part is noted. Who repairs then, and is killed, is
+ * followed by a new scan, which takes over what is not repaired.
+ *
  * Nothing is flushed: after a power cut the note ends earlier, and so much is
  * looked at again. What follows a damaged record is not believed.
  */
@@ -28,8 +31,7 @@
 enum record_type {
 	RECORD_PART = 1,
 	RECORD_FINDING = 2,
-	RECORD_REPAIRED = 3, /* what was found of this content is no more */
-	RECORD_END = 4,
+	RECORD_REPAIRED = 3, /* this finding is no more */
 };
 
 enum record_flags { HAS_FOUND = 1 << 0, CARRIED = 1 << 1 };
@@ -101,12 +103,17 @@ static bool read_finding(struct note *n, const struct record *r)
 	return true;
 }
 
-static void forget(struct note *n, const uint8_t *digest)
+static void forget(struct note *n, const struct record *r)
 {
+	struct cache_finding gone = {
+		.kind = (enum cache_damage)r->kind,
+		.chunk = le32toh(r->index),
+	};
 	size_t left = 0;
 
+	memcpy(gone.digest.b, r->digest, DIGEST_SIZE);
 	for (size_t i = 0; i < n->n; i++)
-		if (memcmp(n->found[i].finding.digest.b, digest, DIGEST_SIZE))
+		if (!same_finding(&n->found[i].finding, &gone))
 			n->found[left++] = n->found[i];
 	n->n = left;
 }
@@ -141,10 +148,7 @@ static bool read_record(struct note *n, const struct record *r)
 	case RECORD_FINDING:
 		return read_finding(n, r);
 	case RECORD_REPAIRED:
-		forget(n, r->digest);
-		return true;
-	case RECORD_END:
-		n->ended = true;
+		forget(n, r);
 		return true;
 	default:
 		return false;
@@ -243,13 +247,6 @@ void note_finding(struct note *n, const struct cache_finding *f)
 	append(n->fd, &r);
 }
 
-void note_end(struct note *n)
-{
-	struct record r = {.type = RECORD_END};
-
-	append(n->fd, &r);
-}
-
 static int open_to_append(struct cache *c)
 {
 	return openat(c->dirfd, NOTE_NAME,
@@ -257,20 +254,17 @@ static int open_to_append(struct cache *c)
 			      O_CLOEXEC);
 }
 
-void cache_verify_repaired(struct cache *c, const struct digest *d)
+/* True in any note, so also in one that another scan has begun since. */
+void cache_verify_repaired(struct cache *c, const struct cache_finding *f)
 {
-	struct record r = {.type = RECORD_REPAIRED};
+	struct record r = {
+		.type = RECORD_REPAIRED,
+		.kind = (uint8_t)f->kind,
+		.index = htole32(f->chunk),
+	};
 	cleanup_fd int fd = open_to_append(c);
 
-	memcpy(r.digest, d->b, DIGEST_SIZE);
-	append(fd, &r);
-}
-
-void cache_verify_end(struct cache *c)
-{
-	struct record r = {.type = RECORD_END};
-	cleanup_fd int fd = open_to_append(c);
-
+	memcpy(r.digest, f->digest.b, DIGEST_SIZE);
 	append(fd, &r);
 }
 
@@ -290,18 +284,24 @@ static int lock_note(struct cache *c)
 	return steal_fd(&fd);
 }
 
-static void read_note(struct cache *c, struct note *ret)
+static bool is_complete(const struct note *n)
+{
+	return !memchr(n->done, 0, sizeof(n->done));
+}
+
+/* Can it be gone on with? */
+static bool read_note(struct cache *c, struct note *ret)
 {
 	cleanup_free char *buf = NULL;
 	int64_t now = time_wall_ns();
 	size_t n;
 
-	*ret = (struct note){.fd = -1, .lock_fd = -1, .ended = true};
+	*ret = (struct note){.fd = -1, .lock_fd = -1};
 	if (io_read_file(c->dirfd, NOTE_NAME, NOTE_MAX, &buf, &n) < 0)
-		return;
-	if (note_parse(buf, n, ret) < 0 || ret->begun_ns > now ||
-	    now - ret->begun_ns > NOTE_AGE_S * NS_PER_S)
-		ret->ended = true;
+		return false;
+	return note_parse(buf, n, ret) == 0 && ret->begun_ns <= now &&
+	       now - ret->begun_ns <= NOTE_AGE_S * NS_PER_S &&
+	       !is_complete(ret);
 }
 
 /* What was torn would hide all that is appended to it. */
@@ -353,9 +353,9 @@ void note_open(struct cache *c, bool restart, struct note *ret)
 {
 	struct note last;
 	int lock_fd = lock_note(c);
+	bool unfinished = read_note(c, &last);
 
-	read_note(c, &last);
-	if (lock_fd >= 0 && !restart && !last.ended && go_on(c, &last)) {
+	if (lock_fd >= 0 && !restart && unfinished && go_on(c, &last)) {
 		*ret = last;
 		ret->lock_fd = lock_fd;
 		return;

@@ -167,26 +167,27 @@ static int verify_map(struct verify_part *p, const char *name,
 		      const struct partial_id *id)
 {
 	int r = verify_pair(p, name, id);
+	const struct cache_finding f = {
+		.kind = CACHE_DAMAGED_MAP,
+		.digest = id->digest,
+		.expected = id->digest,
+		.error = r == -EBADMSG ? 0 : -r,
+	};
 
 	p->counts.partials++;
 	progress_add(p->v->o->progress, 1, 0);
-	if (r == -ENODATA) {
+	if (r == -ENODATA)
 		remove_pair(p, name);
+	if (r == 0 || r == -ENODATA)
 		return 0;
+	if (f.error) {
+		r = verify_unreadable(p, &f);
+		if (r <= 0)
+			return r;
 	}
-	if (r == -EBADMSG || r == -ELOOP || r == -EIO || r == -EISDIR) {
-		const struct cache_finding f = {
-			.kind = CACHE_DAMAGED_MAP,
-			.digest = id->digest,
-			.expected = id->digest,
-			.error = r == -EBADMSG ? 0 : -r,
-		};
-
-		verify_found(p, &f);
-		remove_pair(p, name);
-		return 0;
-	}
-	return r == -ENOENT || r == -EACCES ? 0 : r;
+	verify_found(p, &f);
+	remove_pair(p, name);
+	return 0;
 }
 
 static bool has_map(struct verify_part *p, const char *part_name)

@@ -48,13 +48,13 @@ static void print_found(void *ctx, const struct cache_finding *f)
 	print_line(stdout, "%s", strbuf_str(&sb));
 }
 
-static void print_unchecked(void *ctx, const struct digest *d, int error)
+static void print_unchecked(void *ctx, const struct cache_finding *f)
 {
 	const struct cli *cli = ctx;
 
 	if (!cli->json)
-		print_line(stdout, "blob %s: not checked: %s",
-			   digest_to_str(d).str, strerror(error));
+		print_line(stdout, "%s %s: not checked: %s", kinds[f->kind],
+			   digest_to_str(&f->digest).str, strerror(f->error));
 }
 
 /*
@@ -167,6 +167,16 @@ static void put_item(struct json_writer *w, const struct check_item *it)
 	json_end_object(w);
 }
 
+static void put_unchecked(struct json_writer *w, const struct cache_finding *f)
+{
+	json_begin_object(w, NULL);
+	json_put_str(w, "digest", digest_to_str(&f->digest).str);
+	json_put_str(w, "error", strerror(f->error));
+	json_put_str(w, "kind", kinds[f->kind]);
+	json_put_str(w, "state", "unchecked");
+	json_end_object(w);
+}
+
 /* A JSON array, heap. */
 static char *all_items(const struct cache_check *k)
 {
@@ -177,6 +187,8 @@ static char *all_items(const struct cache_check *k)
 	json_begin_array(&w, NULL);
 	for (size_t i = 0; i < k->n; i++)
 		put_item(&w, &k->items[i]);
+	for (size_t i = 0; i < k->n_unchecked; i++)
+		put_unchecked(&w, &k->unchecked[i]);
 	json_end_array(&w);
 	return strbuf_steal(&sb);
 }
@@ -259,7 +271,7 @@ static int verdict(struct run *run, const struct cache_check *k, bool repair,
 		return damaged(k, repair, path, errp);
 	if (k->report.unchecked)
 		return error_set(errp, EACCES,
-				 "%llu blobs of '%s' could not be checked",
+				 "%llu files of '%s' could not be checked",
 				 (unsigned long long)k->report.unchecked, path);
 	if (run->cli->json)
 		print_json(k, run->cli->findings);

@@ -30,12 +30,17 @@ static void collect(void *ctx, const struct cache_finding *f)
 		c->o->found(c->o->ctx, f);
 }
 
-static void pass_unchecked(void *ctx, const struct digest *d, int error)
+static void collect_unchecked(void *ctx, const struct cache_finding *f)
 {
 	struct collecting *c = ctx;
+	struct cache_check *k = c->out;
 
+	if (k->n_unchecked < CHECK_ITEMS_MAX) {
+		ARRAY_GROW(k->unchecked, k->n_unchecked, k->cap_unchecked);
+		k->unchecked[k->n_unchecked++] = *f;
+	}
 	if (c->o->unchecked)
-		c->o->unchecked(c->o->ctx, d, error);
+		c->o->unchecked(c->o->ctx, f);
 }
 
 static int scan(struct session *s, struct cache *c,
@@ -50,7 +55,7 @@ static int scan(struct session *s, struct cache *c,
 		.progress = o->show_progress ? progress_new("verifying", true)
 					     : NULL,
 		.found = collect,
-		.unchecked = pass_unchecked,
+		.unchecked = collect_unchecked,
 		.ctx = &ctx,
 		.op = op,
 	};
@@ -76,6 +81,7 @@ void cache_check_release(struct cache_check *k)
 		free(k->items[i].why);
 	}
 	free(k->items);
+	free(k->unchecked);
 	*k = (struct cache_check){0};
 }
 
@@ -411,8 +417,7 @@ static void count_up(struct checking *k)
 		if (!it->n && known) {
 			it->state = CHECK_UNUSED;
 			if (k->repair)
-				cache_verify_repaired(k->c,
-						      &it->finding.digest);
+				cache_verify_repaired(k->c, &it->finding);
 		}
 		out->unused += it->state == CHECK_UNUSED;
 		out->repaired += it->state == CHECK_REPAIRED;
@@ -431,16 +436,12 @@ int cache_check(struct session *s, const struct cache_check_options *o,
 	*ret = (struct cache_check){0};
 	if (r >= 0)
 		r = scan(s, k.c, o, ret, op, errp);
-	if (r >= 0 && !ret->n && o->repair)
-		cache_verify_end(k.c);
 	if (r < 0 || !ret->n)
 		return r;
 	index_items(&k);
 	r = look_at_bundles(&k, errp);
 	k.unknown |= r < 0;
 	count_up(&k);
-	if (r >= 0 && o->repair)
-		cache_verify_end(k.c);
 	map_release(&k.by_digest);
 	free_references(&k);
 	free(k.bundles);

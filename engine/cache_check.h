@@ -45,6 +45,8 @@ struct cache_check {
 	struct cache_report report;
 	struct check_item *items;
 	size_t n, cap;
+	struct cache_finding *unchecked; /* what could not be read */
+	size_t n_unchecked, cap_unchecked;
 	uint64_t repaired, unused;
 	uint64_t left; /* neither */
 };
@@ -53,7 +55,7 @@ struct cache_check_options {
 	bool repair, restart;
 	int show_progress;
 	void (*found)(void *ctx, const struct cache_finding *f);
-	void (*unchecked)(void *ctx, const struct digest *d, int error);
+	void (*unchecked)(void *ctx, const struct cache_finding *f);
 	void *ctx;
 };
 

@@ -28,7 +28,7 @@ static void repaired(struct checking *k, struct check_item *it)
 	it->state = CHECK_REPAIRED;
 	free(it->why);
 	it->why = NULL;
-	cache_verify_repaired(k->c, &it->finding.digest);
+	cache_verify_repaired(k->c, &it->finding);
 }
 
 static void all_repaired(struct checking *k, struct check_item *it)

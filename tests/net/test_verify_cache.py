@@ -271,6 +271,19 @@ def a_cache_below_has_it_still(env):
     mopstest.same(mopstest.snapshot(dest), s.want)
 
 
+def what_cannot_be_read_is_named(env):
+    """By root, too, without the capability that reads anything."""
+    s = Scene(env)
+    setpriv = mopstest.need_program("setpriv")
+    path = s.blobs[0]
+    path.chmod(0)
+    p = env.run(setpriv, "--bounding-set=-dac_override,-dac_read_search", mopstest.MOPS, "verify", "--cache", "--json", code=3)
+    got = [(f["kind"], f["digest"], f["state"], f["error"]) for f in json.loads(p.stdout)["findings"]]
+    mopstest.same(got, [("blob", "sha256:" + path.name, "unchecked", "Permission denied")])
+    path.chmod(0o444)
+    s.all_right()
+
+
 def the_rate_is_kept(env):
     s = Scene(env)
     size = sum(p.stat().st_size for p in s.blobs)
@@ -322,6 +335,7 @@ mopstest.run([
     a_hardlink_elsewhere_is_told,
     what_no_bundle_needs_is_not_fetched,
     a_cache_below_has_it_still,
+    what_cannot_be_read_is_named,
     the_rate_is_kept,
     what_the_registry_lost_comes_from_the_cache,
     other_bytes_in_a_folder_are_replaced,

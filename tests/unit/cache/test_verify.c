@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -278,14 +279,50 @@ Test(verify, remembers_what_nobody_repaired)
 	cr_assert(eq(int, go_on(true), 0));
 	cr_expect(eq(u64, report.damaged, MANY / 2 - 1), "one is back");
 	cr_expect(last.earlier);
-	cache_verify_repaired(f.c, &last.digest);
+	cache_verify_repaired(f.c, &last);
 	cr_assert(eq(int, go_on(true), 0));
-	cr_expect(report.resumed, "to go on with repairing");
 	cr_expect(eq(u64, report.damaged, MANY / 2 - 2));
-	cache_verify_end(f.c);
+}
+
+Test(verify, looks_for_new_damage_before_it_goes_on_with_a_repair)
+{
+	cleanup_source struct source a;
+	cleanup_free char *path = NULL;
+
+	many_blobs();
+	cr_assert(eq(int, go_on(true), 0));
+	cr_expect(eq(u64, report.damaged, MANY / 2));
+	/* And the one who would repair was killed. */
+	source_init(&a, 5000, 2);
+	path = blob_path(&f, &a.spec.digest);
+	flip_byte(path, 7);
 	cr_assert(eq(int, go_on(true), 0));
 	cr_expect(not(report.resumed));
-	cr_expect(eq(u64, report.damaged, MANY / 2 - 2));
+	cr_expect(eq(u64, report.damaged, MANY / 2 + 1));
+	cr_expect(eq(u64, report.blobs, MANY / 2));
+}
+
+Test(verify, remembers_the_other_chunk_when_one_is_repaired)
+{
+	cleanup_source struct source a;
+	cleanup_free char *part = NULL;
+	struct content *ct;
+
+	source_init(&a, BIG, 1);
+	ct = content_of(&f, &a);
+	cr_assert(eq(int, put_chunk(ct, &a, 0), 0));
+	cr_assert(eq(int, put_chunk(ct, &a, 1), 0));
+	part = partial_path(&f, ".part");
+	flip_byte(part, 5);
+	flip_byte(part, CHUNK_SIZE + 5);
+	cr_assert(eq(int, verify(), 0));
+	cr_expect(eq(u64, report.damaged, 2));
+	cr_expect(eq(u32, last.chunk, 1));
+	cache_verify_repaired(f.c, &last);
+	cr_assert(eq(int, go_on(true), 0));
+	cr_expect(eq(u64, report.damaged, 1));
+	cr_expect(eq(u32, last.chunk, 0));
+	content_close(ct);
 }
 
 Test(verify, believes_no_note_that_is_damaged)
@@ -456,4 +493,146 @@ Test(verify, says_which_hardlinks_have_the_damage_too)
 	cr_expect(eq(u64, report.damaged, 1));
 	cr_expect(eq(u32, last.links, 1));
 	cr_expect(eq(u64, last.ino, st.st_ino));
+}
+
+/*
+ * What is no file, or cannot be read, is a finding; the scan goes on.
+ */
+
+static void is_found(const struct source *a, const char *path)
+{
+	int fd;
+
+	cr_assert(eq(int, verify(), 0));
+	cr_expect(eq(u64, report.damaged, 1));
+	cr_expect(eq(int, (int)last.kind, CACHE_DAMAGED_BLOB));
+	cr_expect(digest_equal(&last.digest, &a->spec.digest));
+	cr_expect(not(last.has_found));
+	cr_expect(ne(int, last.error, 0));
+	cr_expect(eq(int, access(path, F_OK), -1));
+	fd = cache_blob_open(f.c, &a->spec.digest, 5000, NULL);
+	cr_expect(eq(int, fd, -ENOENT));
+}
+
+Test(verify, finds_what_is_no_file)
+{
+	static const mode_t types[] = {S_IFSOCK, S_IFIFO, S_IFDIR, S_IFLNK};
+	cleanup_source struct source a;
+	cleanup_free char *path = NULL;
+
+	source_init(&a, 5000, 1);
+	path = blob_path(&f, &a.spec.digest);
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		cr_assert(eq(int, seal_all(&f, &a), 0));
+		cr_assert(eq(int, unlink(path), 0));
+		if (types[i] == S_IFDIR)
+			cr_assert(eq(int, mkdir(path, 0700), 0));
+		else if (types[i] == S_IFLNK)
+			cr_assert(eq(int, symlink("/dev/null", path), 0));
+		else
+			cr_assert(eq(int, mknod(path, types[i] | 0600, 0), 0));
+		is_found(&a, path);
+	}
+}
+
+Test(verify, a_socket_is_no_blob_to_a_reader)
+{
+	cleanup_source struct source a;
+	cleanup_free char *path = NULL;
+	int fd;
+
+	source_init(&a, 5000, 1);
+	path = blob_path(&f, &a.spec.digest);
+	cr_assert(eq(int, seal_all(&f, &a), 0));
+	cr_assert(eq(int, unlink(path), 0));
+	cr_assert(eq(int, mknod(path, S_IFSOCK | 0600, 0), 0));
+	fd = cache_blob_open(f.c, &a.spec.digest, 5000, NULL);
+	cr_expect(eq(int, fd, -ENOENT), "to be fetched");
+	cr_assert(eq(int, seal_all(&f, &a), 0));
+	fd = cache_blob_open(f.c, &a.spec.digest, 5000, NULL);
+	cr_expect(ge(int, fd, 0));
+	closep(&fd);
+}
+
+Test(verify, a_map_that_is_no_file_is_removed)
+{
+	cleanup_source struct source a;
+	cleanup_free char *map = NULL;
+	struct content *ct;
+
+	source_init(&a, BIG, 1);
+	ct = content_of(&f, &a);
+	cr_assert(eq(int, put_chunk(ct, &a, 0), 0));
+	content_close(ct);
+	map = partial_path(&f, ".map");
+	cr_assert(eq(int, unlink(map), 0));
+	cr_assert(eq(int, mknod(map, S_IFSOCK | 0600, 0), 0));
+	cr_assert(eq(int, verify(), 0));
+	cr_expect(eq(u64, report.removed_partials, 1));
+	cr_expect(eq(u32, count_files(&f, "partial"), 0));
+}
+
+/* Read errors, as a disk or a server has them: this program's pread() is what
+ * the cache calls. */
+static int read_error;
+
+ssize_t pread64(int fd, void *buf, size_t n, off64_t off)
+{
+	if (read_error && n == 5000) {
+		errno = read_error;
+		return -1;
+	}
+	return syscall(SYS_pread64, fd, buf, n, off);
+}
+
+static struct cache_finding unchecked;
+
+static void keep_unchecked(void *ctx, const struct cache_finding *found)
+{
+	unchecked = *found;
+}
+
+static int verify_failing(int error)
+{
+	struct cache_verify_options o = {.restart = true,
+					 .unchecked = keep_unchecked};
+	int r;
+
+	read_error = error;
+	r = verify_with(o);
+	read_error = 0;
+	return r;
+}
+
+Test(verify, what_cannot_be_read_is_told_and_kept)
+{
+	cleanup_source struct source a, b;
+	cleanup_free char *path = NULL;
+
+	source_init(&a, 5000, 1);
+	source_init(&b, BIG, 2);
+	cr_assert(eq(int, seal_all(&f, &a), 0));
+	cr_assert(eq(int, seal_all(&f, &b), 0));
+	path = blob_path(&f, &a.spec.digest);
+	cr_assert(eq(int, verify_failing(EACCES), 0));
+	cr_expect(eq(u64, report.blobs, 2));
+	cr_expect(eq(u64, report.unchecked, 1));
+	cr_expect(eq(u64, report.damaged, 0));
+	cr_expect(digest_equal(&unchecked.digest, &a.spec.digest));
+	cr_expect(eq(int, (int)unchecked.kind, CACHE_DAMAGED_BLOB));
+	cr_expect(eq(int, unchecked.error, EACCES));
+	cr_expect(eq(int, access(path, F_OK), 0));
+	cr_assert(eq(int, verify_failing(EIO), 0));
+	cr_expect(eq(u64, report.damaged, 1));
+	cr_expect(eq(int, last.error, EIO));
+	cr_expect(eq(int, access(path, F_OK), -1));
+}
+
+Test(verify, ends_when_there_is_no_memory)
+{
+	cleanup_source struct source a;
+
+	source_init(&a, 5000, 1);
+	cr_assert(eq(int, seal_all(&f, &a), 0));
+	cr_expect(eq(int, verify_failing(ENOMEM), -ENOMEM));
 }
