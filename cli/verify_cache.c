@@ -6,7 +6,7 @@
 
 #include "base/escape.h"
 #include "cli/output.h"
-#include "engine/cache_check.h"
+#include "engine/verify_cache.h"
 
 static const char *const kinds[] = {
 	[CACHE_DAMAGED_BLOB] = "blob",
@@ -178,7 +178,7 @@ static void put_unchecked(struct json_writer *w, const struct cache_finding *f)
 }
 
 /* A JSON array, heap. */
-static char *all_items(const struct cache_check *k)
+static char *all_items(const struct verify_cache_result *k)
 {
 	struct strbuf sb = STRBUF_INIT;
 	struct json_writer w;
@@ -197,7 +197,8 @@ static char *all_items(const struct cache_check *k)
  * The whole.
  */
 
-static void print_json(const struct cache_check *k, const char *findings)
+static void print_json(const struct verify_cache_result *k,
+		       const char *findings)
 {
 	const struct cache_report *c = &k->report;
 	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
@@ -218,7 +219,7 @@ static void print_json(const struct cache_check *k, const char *findings)
 	output_json(&doc);
 }
 
-static void print_summary(const struct cache_check *k, bool repair)
+static void print_summary(const struct verify_cache_result *k, bool repair)
 {
 	const struct cache_report *c = &k->report;
 	cleanup_strbuf struct strbuf sb = STRBUF_INIT;
@@ -238,7 +239,7 @@ static void print_summary(const struct cache_check *k, bool repair)
 	print_line(stdout, "%s", strbuf_str(&sb));
 }
 
-static bool hardlinked(const struct cache_check *k)
+static bool hardlinked(const struct verify_cache_result *k)
 {
 	for (size_t i = 0; i < k->n; i++)
 		if (k->items[i].finding.links)
@@ -246,8 +247,8 @@ static bool hardlinked(const struct cache_check *k)
 	return false;
 }
 
-static int damaged(const struct cache_check *k, bool repair, const char *path,
-		   struct error **errp)
+static int damaged(const struct verify_cache_result *k, bool repair,
+		   const char *path, struct error **errp)
 {
 	uint64_t n = repair ? k->left : k->report.damaged;
 	int r = error_set(errp, EBADMSG, "%llu damaged in '%s'%s",
@@ -264,8 +265,8 @@ static int damaged(const struct cache_check *k, bool repair, const char *path,
 			  "again when they are needed, or now by --repair");
 }
 
-static int verdict(struct run *run, const struct cache_check *k, bool repair,
-		   const char *path, struct error **errp)
+static int verdict(struct run *run, const struct verify_cache_result *k,
+		   bool repair, const char *path, struct error **errp)
 {
 	if (repair ? k->left : k->report.damaged)
 		return damaged(k, repair, path, errp);
@@ -280,8 +281,8 @@ static int verdict(struct run *run, const struct cache_check *k, bool repair,
 
 int run_verify_cache(struct run *run, struct error **errp)
 {
-	cleanup_cache_check struct cache_check k = {0};
-	const struct cache_check_options o = {
+	cleanup_verify_cache struct verify_cache_result k = {0};
+	const struct verify_cache_options o = {
 		.repair = cli_has(run->cli, "repair"),
 		.restart = cli_has(run->cli, "restart"),
 		.show_progress = run_progress(run),
@@ -298,7 +299,7 @@ int run_verify_cache(struct run *run, struct error **errp)
 
 	if (r < 0)
 		return r;
-	r = cache_check(run->session, &o, &k, &run->op, errp);
+	r = verify_cache(run->session, &o, &k, &run->op, errp);
 	run->cli->findings = all_items(&k);
 	if (r < 0)
 		return error_hint(errp, r,

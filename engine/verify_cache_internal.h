@@ -1,22 +1,22 @@
 /*
- * What the files of cache_check() share; not for others.
+ * What the files of verify_cache() share; not for others.
  *
- * cache_check.c   the scan; which bundles and files need what is damaged
- * cache_repair.c  getting it again
+ * verify_cache.c         the scan; which bundles and files need what is damaged
+ * verify_cache_repair.c  getting it again
  */
-#ifndef ENGINE_CACHE_CHECK_INTERNAL_H
-#define ENGINE_CACHE_CHECK_INTERNAL_H
+#ifndef ENGINE_VERIFY_CACHE_INTERNAL_H
+#define ENGINE_VERIFY_CACHE_INTERNAL_H
 
 #include "base/map.h"
 #include "base/progress.h"
 #include "engine/bundle_internal.h"
-#include "engine/cache_check.h"
+#include "engine/verify_cache.h"
 
 struct checking {
 	struct session *session;
 	struct cache *c;
 	bool repair;
-	struct cache_check *out;
+	struct verify_cache_result *out;
 	const struct op *op;
 	struct map by_digest;  /* digest → struct check_item, then ->same */
 	struct map references; /* manifest → where it came from */

@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 
-#include "engine/cache_check_internal.h"
+#include "engine/verify_cache_internal.h"
 
 _Static_assert(JSON_MAX_DOC <= MANIFEST_MAX, "one limit for both documents");
 

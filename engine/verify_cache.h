@@ -4,8 +4,8 @@
  *
  * Threads: one; found() and unchecked() come from any, one at a time.
  */
-#ifndef ENGINE_CACHE_CHECK_H
-#define ENGINE_CACHE_CHECK_H
+#ifndef ENGINE_VERIFY_CACHE_H
+#define ENGINE_VERIFY_CACHE_H
 
 #include "cache/verify.h"
 #include "engine/session.h"
@@ -41,7 +41,7 @@ struct check_item {
 	struct check_item *same; /* another finding of this content */
 };
 
-struct cache_check {
+struct verify_cache_result {
 	struct cache_report report;
 	struct check_item *items;
 	size_t n, cap;
@@ -51,7 +51,7 @@ struct cache_check {
 	uint64_t left; /* neither */
 };
 
-struct cache_check_options {
+struct verify_cache_options {
 	bool repair, restart;
 	int show_progress;
 	void (*found)(void *ctx, const struct cache_finding *f);
@@ -61,10 +61,10 @@ struct cache_check_options {
 
 /* 0 when the scan came to its end, damaged or not. @ret is to be released in
  * any case. */
-int cache_check(struct session *s, const struct cache_check_options *o,
-		struct cache_check *ret, const struct op *op,
-		struct error **errp);
-void cache_check_release(struct cache_check *k);
-#define cleanup_cache_check __attribute__((cleanup(cache_check_release)))
+int verify_cache(struct session *s, const struct verify_cache_options *o,
+		 struct verify_cache_result *ret, const struct op *op,
+		 struct error **errp);
+void verify_cache_release(struct verify_cache_result *k);
+#define cleanup_verify_cache __attribute__((cleanup(verify_cache_release)))
 
 #endif

@@ -1,11 +1,11 @@
 /* The scan, and from a finding to the bundles and files that need it. */
-#include "engine/cache_check.h"
+#include "engine/verify_cache.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "cache/gc.h"
-#include "engine/cache_check_internal.h"
+#include "engine/verify_cache_internal.h"
 #include "engine/tree_copy.h"
 
 /*
@@ -13,14 +13,14 @@
  */
 
 struct collecting {
-	const struct cache_check_options *o;
-	struct cache_check *out;
+	const struct verify_cache_options *o;
+	struct verify_cache_result *out;
 };
 
 static void collect(void *ctx, const struct cache_finding *f)
 {
 	struct collecting *c = ctx;
-	struct cache_check *k = c->out;
+	struct verify_cache_result *k = c->out;
 
 	if (k->n < CHECK_ITEMS_MAX) {
 		ARRAY_GROW(k->items, k->n, k->cap);
@@ -33,7 +33,7 @@ static void collect(void *ctx, const struct cache_finding *f)
 static void collect_unchecked(void *ctx, const struct cache_finding *f)
 {
 	struct collecting *c = ctx;
-	struct cache_check *k = c->out;
+	struct verify_cache_result *k = c->out;
 
 	if (k->n_unchecked < CHECK_ITEMS_MAX) {
 		ARRAY_GROW(k->unchecked, k->n_unchecked, k->cap_unchecked);
@@ -44,8 +44,9 @@ static void collect_unchecked(void *ctx, const struct cache_finding *f)
 }
 
 static int scan(struct session *s, struct cache *c,
-		const struct cache_check_options *o, struct cache_check *ret,
-		const struct op *op, struct error **errp)
+		const struct verify_cache_options *o,
+		struct verify_cache_result *ret, const struct op *op,
+		struct error **errp)
 {
 	struct collecting ctx = {o, ret};
 	const struct cache_verify_options v = {
@@ -72,7 +73,7 @@ static void release_use(struct check_use *u)
 	strv_free(u->paths);
 }
 
-void cache_check_release(struct cache_check *k)
+void verify_cache_release(struct verify_cache_result *k)
 {
 	for (size_t i = 0; i < k->n; i++) {
 		for (size_t j = 0; j < k->items[i].n; j++)
@@ -82,7 +83,7 @@ void cache_check_release(struct cache_check *k)
 	}
 	free(k->items);
 	free(k->unchecked);
-	*k = (struct cache_check){0};
+	*k = (struct verify_cache_result){0};
 }
 
 struct check_item *check_items(const struct checking *k, const struct digest *d)
@@ -395,7 +396,7 @@ static int look_at_bundles(struct checking *k, struct error **errp)
 /* Could every bundle be looked into? */
 static bool all_known(const struct checking *k)
 {
-	const struct cache_check *out = k->out;
+	const struct verify_cache_result *out = k->out;
 
 	if (k->unknown)
 		return false;
@@ -408,7 +409,7 @@ static bool all_known(const struct checking *k)
 
 static void count_up(struct checking *k)
 {
-	struct cache_check *out = k->out;
+	struct verify_cache_result *out = k->out;
 	bool known = all_known(k);
 
 	for (size_t i = 0; i < out->n; i++) {
@@ -425,15 +426,15 @@ static void count_up(struct checking *k)
 	out->left = out->report.damaged - out->unused - out->repaired;
 }
 
-int cache_check(struct session *s, const struct cache_check_options *o,
-		struct cache_check *ret, const struct op *op,
-		struct error **errp)
+int verify_cache(struct session *s, const struct verify_cache_options *o,
+		 struct verify_cache_result *ret, const struct op *op,
+		 struct error **errp)
 {
 	struct checking k = {
 		.session = s, .repair = o->repair, .out = ret, .op = op};
 	int r = session_cache(s, &k.c, errp);
 
-	*ret = (struct cache_check){0};
+	*ret = (struct verify_cache_result){0};
 	if (r >= 0)
 		r = scan(s, k.c, o, ret, op, errp);
 	if (r < 0 || !ret->n)
