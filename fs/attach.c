@@ -95,8 +95,11 @@ int attach_mount(struct mount *m, struct error **errp)
 	 * of another that mounts by need, and whose processes alone do not wait
 	 * at an automount point for themselves. */
 	setsid();
-	if (r == 0)
+	if (r == 0) {
+		/* At once: should this process die, who unmounts knows what. */
+		mount_identify(m->mountpoint, &m->handover->table->identity);
 		return 0;
+	}
 	why = said >= 0 ? io_last_line(said) : xstrdup("");
 	return error_set(errp, EIO, "mounting on '%s': %s", m->mountpoint,
 			 *why ? why : "it was refused");
@@ -115,17 +118,18 @@ static int use_device(struct mount *m, int device, struct error **errp)
 
 int attach_received(struct mount *m, int device, struct error **errp)
 {
-	struct handover_table *t = m->handover->table;
+	struct mount_identity *id = &m->handover->table->identity;
 	int r;
 
 	fuse_set_log_func(log_only);
 	r = use_device(m, device, errp);
 	setsid();
-	if (r == 0 && received_superblock(device, &m->major, &m->minor)) {
-		t->major = m->major;
-		t->minor = m->minor;
-	}
-	return r;
+	if (r < 0 || !received_superblock(device, &m->major, &m->minor))
+		return r;
+	if (!mount_identify(m->mountpoint, id) || id->major != m->major ||
+	    id->minor != m->minor)
+		*id = (struct mount_identity){m->major, m->minor, 0};
+	return 0;
 }
 
 int attach_take_over(struct mount *m, struct error **errp)
@@ -136,8 +140,8 @@ int attach_take_over(struct mount *m, struct error **errp)
 
 	if (r < 0)
 		return r;
-	m->major = m->handover->table->major;
-	m->minor = m->handover->table->minor;
+	m->major = m->handover->table->identity.major;
+	m->minor = m->handover->table->identity.minor;
 	return 0;
 }
 
@@ -209,6 +213,7 @@ static int check_options(const struct mount_entry *e,
 
 int attach_check(struct mount *m, struct error **errp)
 {
+	const struct mount_identity *id = &m->handover->table->identity;
 	cleanup_mount_list struct mount_list mounts = {0};
 	const struct mount_entry *e;
 	int r = mount_list_read(&mounts);
@@ -216,11 +221,11 @@ int attach_check(struct mount *m, struct error **errp)
 	if (r < 0)
 		return error_set_errno(errp, -r, "reading the list of mounts");
 	e = mount_list_top(&mounts, m->mountpoint);
-	if (!e || !mount_entry_is_ours(e))
+	if (!e || !id->minor || e->major != id->major || e->minor != id->minor)
 		return error_set(errp, EIO, "'%s' is not where it was mounted",
 				 m->mountpoint);
-	m->major = m->handover->table->major = e->major;
-	m->minor = m->handover->table->minor = e->minor;
+	m->major = id->major;
+	m->minor = id->minor;
 	return check_options(e, m->options, errp);
 }
 

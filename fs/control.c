@@ -33,6 +33,7 @@ struct control {
 	struct warm_jobs *warm;
 	pthread_t thread;
 	int listener, stop; /* eventfd */
+	struct stat own;    /* the listener's name */
 	int link;           /* to the supervisor */
 };
 
@@ -241,6 +242,7 @@ struct control *control_start(struct mount *m, int link, int listener)
 	c->stop = eventfd(0, EFD_CLOEXEC);
 	c->link = link;
 	c->listener = listener >= 0 ? listener : make_socket(c);
+	control_look(c->listener, &c->own);
 	if (c->listener >= 0 && c->stop >= 0 &&
 	    thread_start(&c->thread, "control", serve, c) == 0)
 		return c;
@@ -266,11 +268,22 @@ char *control_path(int listener)
 		       : NULL;
 }
 
-void control_remove(int listener)
+/* While the socket is open, no other file gets its number. */
+void control_look(int listener, struct stat *ret)
 {
 	cleanup_free char *path = control_path(listener);
 
-	if (path)
+	if (!path || lstat(path, ret) < 0)
+		*ret = (struct stat){0};
+}
+
+void control_remove(int listener, const struct stat *own)
+{
+	cleanup_free char *path = control_path(listener);
+	struct stat there;
+
+	control_look(listener, &there);
+	if (path && there.st_dev == own->st_dev && there.st_ino == own->st_ino)
 		unlink(path);
 }
 
@@ -280,7 +293,7 @@ void control_stop(struct control *c)
 
 	if (!c)
 		return;
-	control_remove(c->listener);
+	control_remove(c->listener, &c->own);
 	io_write_full(c->stop, &one, sizeof(one));
 	pthread_join(c->thread, NULL);
 	control_free(c);

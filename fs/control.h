@@ -16,6 +16,8 @@
 #ifndef FS_CONTROL_H
 #define FS_CONTROL_H
 
+#include <sys/stat.h>
+
 #include "fs/mount.h"
 
 struct control;
@@ -27,8 +29,11 @@ struct control *control_start(struct mount *m, int link, int listener);
 char *control_path(int listener);
 /* The listening socket, still the control's; -1 for NULL. */
 int control_listener(const struct control *c);
-/* Remove the name of a listening socket. */
-void control_remove(int listener);
+/* Which file its name leads to now; all 0: none. */
+void control_look(int listener, struct stat *ret);
+/* Remove its name, unless that leads to another file than @own by now: to the
+ * socket of another mount, which has the number that this one had. */
+void control_remove(int listener, const struct stat *own);
 /* Removes the socket; joins. */
 void control_stop(struct control *c);
 

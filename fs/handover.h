@@ -26,10 +26,11 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "fs/mountinfo.h"
 #include "fs/record.h"
 #include "fs/stats.h"
 
-#define HANDOVER_MAGIC   "mopsfs:3"
+#define HANDOVER_MAGIC   "mopsfs:4"
 #define HANDOVER_INIT    512
 #define HANDOVER_LOOPS   16u
 #define HANDOVER_BACKING 4096u
@@ -52,7 +53,7 @@ struct handover_table {
 	unsigned char init[HANDOVER_INIT]; /* the kernel's request, whole */
 	uint32_t init_len;
 	struct digest manifest;
-	unsigned major, minor; /* of the superblock */
+	struct mount_identity identity; /* all 0: not mounted yet */
 	bool passthrough;
 	bool cloned;   /* each worker has a clone of the device */
 	bool reported; /* whoever asked for the mount was told of it */

@@ -97,3 +97,12 @@ int link_ask_unmount(int fd)
 		return -EPIPE;
 	return m.word == LINK_DONE ? 0 : m.word == LINK_DETACHED ? 1 : -EIO;
 }
+
+void link_tell_unmounted(int fd, int r)
+{
+	link_send(fd,
+		  r < 0    ? LINK_REFUSED
+		  : r == 0 ? LINK_DONE
+			   : LINK_DETACHED,
+		  NULL, NULL, 0);
+}

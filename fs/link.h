@@ -51,5 +51,7 @@ bool link_receive(int fd, struct link_message *ret);
 /* Ask the supervisor to unmount: 0 done, 1 detached because it is in use, or
  * -errno. */
 int link_ask_unmount(int fd);
+/* The answer: what unmount_own() returned. */
+void link_tell_unmounted(int fd, int r);
 
 #endif

@@ -1,12 +1,19 @@
 #include "fs/mountinfo.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
+
+/* Of Linux 6.8, in headers newer than the oldest that we build with. */
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000u
+#endif
 
 /* \040 and the like, in place. */
 static char *unescape(char *s)
@@ -110,6 +117,40 @@ const struct mount_entry *mount_list_top(const struct mount_list *l,
 bool mount_entry_is_ours(const struct mount_entry *e)
 {
 	return !strcmp(e->type, FS_TYPE);
+}
+
+/* Answered from what the kernel remembers. */
+static uint64_t unique_of(const char *dir)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, dir,
+		  AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+		  STATX_MNT_ID_UNIQUE, &st) < 0 ||
+	    !(st.stx_mask & STATX_MNT_ID_UNIQUE))
+		return 0;
+	return st.stx_mnt_id;
+}
+
+bool mount_identify(const char *dir, struct mount_identity *ret)
+{
+	cleanup_mount_list struct mount_list mounts = {0};
+	const struct mount_entry *e;
+
+	if (mount_list_read(&mounts) < 0)
+		return false;
+	e = mount_list_top(&mounts, dir);
+	if (!e || !mount_entry_is_ours(e))
+		return false;
+	*ret = (struct mount_identity){e->major, e->minor, unique_of(dir)};
+	return true;
+}
+
+bool mount_identity_equal(const struct mount_identity *a,
+			  const struct mount_identity *b)
+{
+	return a->major == b->major && a->minor == b->minor &&
+	       a->unique == b->unique;
 }
 
 bool mount_option_has(const char *list, const char *option)

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define FS_TYPE "fuse.mopsfs"
 
@@ -37,6 +38,22 @@ void mount_list_release(struct mount_list *l);
 const struct mount_entry *mount_list_top(const struct mount_list *l,
 					 const char *dir);
 bool mount_entry_is_ours(const struct mount_entry *e);
+
+/*
+ * Which mount it is. The number of a superblock goes to another one when it is
+ * gone; @unique, since Linux 6.8, never does. Before that it is 0.
+ */
+struct mount_identity {
+	unsigned major, minor;
+	uint64_t unique;
+};
+
+/* Of the mount of ours that is on top at @dir; false: there is none. Nothing is
+ * asked of those who serve it. */
+bool mount_identify(const char *dir, struct mount_identity *ret);
+bool mount_identity_equal(const struct mount_identity *a,
+			  const struct mount_identity *b);
+
 /* Is @option a member of the comma-separated @list? */
 bool mount_option_has(const char *list, const char *option);
 

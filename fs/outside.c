@@ -130,17 +130,15 @@ static void run_here(int link, struct link_message *m)
 	keep(argv, m->fds);
 }
 
-static enum link_word unmount_here(const char *mountpoint)
+static int unmount_here(const char *mountpoint,
+			const struct mount_identity *mount)
 {
-	enum link_word done = LINK_REFUSED;
+	int r;
 
 	signal(SIGCHLD, SIG_DFL); /* fusermount3 is waited for */
-	if (unmount_at(mountpoint, false, NULL) == 0)
-		done = LINK_DONE;
-	else if (unmount_at(mountpoint, true, NULL) == 0)
-		done = LINK_DETACHED;
+	r = unmount_own(mountpoint, mount);
 	signal(SIGCHLD, SIG_IGN);
-	return done;
+	return r;
 }
 
 /* Nothing of the mount is held open here, or it would outlive its worker. */
@@ -159,7 +157,8 @@ static int keep_only(int fd)
 	return 3;
 }
 
-static void __attribute__((noreturn)) serve(int fd, const char *mountpoint)
+static void __attribute__((noreturn))
+serve(int fd, const char *mountpoint, const struct mount_identity *mount)
 {
 	struct link_message m;
 	int link = keep_only(fd);
@@ -170,15 +169,15 @@ static void __attribute__((noreturn)) serve(int fd, const char *mountpoint)
 		if (m.word == LINK_RUN)
 			run_here(link, &m);
 		else if (m.word == LINK_UNMOUNT)
-			link_send(link, unmount_here(mountpoint), NULL, NULL,
-				  0);
+			link_tell_unmounted(link,
+					    unmount_here(mountpoint, mount));
 		for (size_t i = 0; i < LINK_FDS; i++)
 			closep(&m.fds[i]);
 	}
 	_exit(0);
 }
 
-int outside_start(const char *mountpoint)
+int outside_start(const char *mountpoint, const struct mount_identity *mount)
 {
 	int pair[2];
 	int r = link_make(pair);
@@ -188,7 +187,7 @@ int outside_start(const char *mountpoint)
 		return r;
 	pid = fork();
 	if (pid == 0)
-		serve(pair[1], mountpoint);
+		serve(pair[1], mountpoint, mount);
 	close(pair[1]);
 	if (pid < 0) {
 		close(pair[0]);

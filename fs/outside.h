@@ -16,8 +16,11 @@
 #ifndef FS_OUTSIDE_H
 #define FS_OUTSIDE_H
 
-/* Programs are run there from now on. 0 or -errno. */
-int outside_start(const char *mountpoint);
+#include "fs/mountinfo.h"
+
+/* Programs are run there from now on. @mount, in memory that is shared, may be
+ * filled in later. 0 or -errno. */
+int outside_start(const char *mountpoint, const struct mount_identity *mount);
 /* For a worker whose supervisor is gone. 0 or -errno; -ENOTCONN: there is no
  * such process. */
 int outside_unmount(void);

@@ -67,6 +67,10 @@
 struct supervisor {
 	struct mount_job *job;
 	struct handover h;
+	/* Which they are, told by the worker that made them: another mount may
+	 * come to have their places. */
+	struct mount_identity identity;
+	struct stat socket;
 	struct child worker, next; /* next: while there is an upgrade */
 	int signals;               /* signalfd */
 	char *cwd;        /* the caller's, which arguments count from */
@@ -89,31 +93,32 @@ struct supervisor {
  * Unmounting.
  */
 
-static bool is_mounted(const char *dir)
+static bool is_connected(const struct supervisor *s)
 {
-	cleanup_mount_list struct mount_list mounts = {0};
-	const struct mount_entry *e;
+	struct pollfd p = {.fd = s->h.device};
 
-	if (mount_list_read(&mounts) < 0)
-		return false;
-	e = mount_list_top(&mounts, dir);
-	return e && mount_entry_is_ours(e);
+	return s->h.device >= 0 &&
+	       (poll(&p, 1, 0) <= 0 || !(p.revents & POLLERR));
 }
 
-static enum link_word unmount(const char *dir)
+/* As unmount_own(). */
+static int unmount(struct supervisor *s)
 {
-	if (!is_mounted(dir) || unmount_at(dir, false, NULL) == 0)
-		return LINK_DONE;
-	return unmount_at(dir, true, NULL) == 0 ? LINK_DETACHED : LINK_REFUSED;
+	/* Until it hands the mount in, only its worker can know. */
+	if (s->h.device < 0)
+		return unmount_own(s->job->mountpoint, &s->h.table->identity);
+	/* A number alone may be another mount's as soon as ours is gone. */
+	if (!s->identity.unique && !is_connected(s))
+		return 0;
+	return unmount_own(s->job->mountpoint, &s->identity);
 }
 
-/* Nobody will answer for the mount any more: detach what is left of it. */
+/* Nobody will answer for the mount any more: take away what is left of it. */
 static void bury(struct supervisor *s)
 {
-	if (is_mounted(s->job->mountpoint))
-		unmount_at(s->job->mountpoint, true, NULL);
+	unmount(s);
 	if (s->h.listener >= 0)
-		control_remove(s->h.listener);
+		control_remove(s->h.listener, &s->socket);
 }
 
 /*
@@ -239,6 +244,8 @@ static void take_descriptors(struct supervisor *s, struct link_message *m)
 	s->h.device = m->fds[0];
 	s->h.lease = m->fds[1];
 	s->h.listener = m->fds[2];
+	s->identity = s->h.table->identity;
+	control_look(s->h.listener, &s->socket);
 	for (size_t i = 0; i < LINK_FDS; i++)
 		m->fds[i] = -1;
 	now_serving(s);
@@ -277,7 +284,7 @@ static void take_message(struct supervisor *s, struct child *c,
 		s->ending = true;
 		return;
 	case LINK_UNMOUNT:
-		link_send(c->link, unmount(s->job->mountpoint), NULL, NULL, 0);
+		link_tell_unmounted(c->link, unmount(s));
 		return;
 	case LINK_UPGRADE:
 		begin_upgrade(s, m);
@@ -310,14 +317,6 @@ static void receive_rest(struct supervisor *s, struct child *c)
 /*
  * Deaths.
  */
-
-static bool is_connected(const struct supervisor *s)
-{
-	struct pollfd p = {.fd = s->h.device};
-
-	return s->h.device >= 0 &&
-	       (poll(&p, 1, 0) <= 0 || !(p.revents & POLLERR));
-}
 
 static void describe_end(struct supervisor *s, int status)
 {

@@ -11,7 +11,6 @@
 
 #include "base/alloc.h"
 #include "base/io.h"
-#include "fs/mountinfo.h"
 
 /* The setuid tool of libfuse. -EBUSY the mount is in use; -EIO another reason,
  * which it told; else -errno when it could not be run. */
@@ -86,4 +85,21 @@ int unmount_at(const char *dir, bool lazy, struct error **errp)
 	if (r < 0)
 		return error_set_errno(errp, -r, "unmounting '%s'", dir);
 	return 0;
+}
+
+int unmount_own(const char *dir, const struct mount_identity *own)
+{
+	int r = 0;
+
+	for (int lazy = 0; lazy <= 1; lazy++) {
+		struct mount_identity there;
+
+		if (!mount_identify(dir, &there) ||
+		    !mount_identity_equal(&there, own))
+			return 0;
+		r = unmount_at(dir, lazy, NULL);
+		if (r == 0)
+			return lazy;
+	}
+	return r;
 }

@@ -9,11 +9,19 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "fs/mountinfo.h"
 
 /*
  * Unmount what is on top at @dir (a path as of mountpoint_path()) when it is
  * ours; else -EINVAL. -EBUSY when it is in use and not @lazy.
  */
 int unmount_at(const char *dir, bool lazy, struct error **errp);
+
+/*
+ * Unmount @own, or detach it when it is in use; by now another mount of ours may
+ * be at @dir, which is left alone. 0: it is not there any more; 1: it was in
+ * use; or -errno.
+ */
+int unmount_own(const char *dir, const struct mount_identity *own);
 
 #endif

@@ -417,8 +417,7 @@ static bool unmount(struct worker *w)
 	if (received_number(dir) >= 0)
 		return false; /* it lies where we cannot see it */
 	return link_ask_unmount(w->link) >= 0 || outside_unmount() >= 0 ||
-	       unmount_at(dir, false, NULL) == 0 ||
-	       unmount_at(dir, true, NULL) == 0;
+	       unmount_own(dir, &w->handover->table->identity) >= 0;
 }
 
 /* False: users of a detached mount, or the fetcher, did not let go in time. */
@@ -516,14 +515,15 @@ static int fail(struct worker *w, const struct error *err)
 }
 
 /* Before anything is read that is not ours, and before the first thread. */
-static int start_outside(const struct mount_job *job, struct error **errp)
+static int start_outside(const struct mount_job *job, const struct handover *h,
+			 struct error **errp)
 {
 	int r;
 
 	if (job->options->no_sandbox)
 		return 0;
 	sandbox_prepare();
-	r = outside_start(job->mountpoint);
+	r = outside_start(job->mountpoint, &h->table->identity);
 	return r < 0 ? error_set_errno(errp, -r, "starting a process") : 0;
 }
 
@@ -540,7 +540,7 @@ int worker_run(struct mount_job *job, struct handover *h, int link)
 	w->link = link;
 	mutex_init(&w->lock, LOCK_MOUNT);
 	cond_init(&w->changed);
-	r = start_outside(job, &err);
+	r = start_outside(job, h, &err);
 	if (r == 0)
 		r = log_open(job->log, &err);
 	raise_descriptor_limit();

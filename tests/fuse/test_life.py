@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """Mounts begin, end, are refused and recover as promised."""
+import ctypes
 import json
 import os
 import pathlib
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -29,16 +31,20 @@ def status(env, at):
 
 def alive(pid):
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-        return f.read().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def parent_of(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         return int(next(line.split()[1] for line in f if line.startswith("PPid:")))
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+        return [int(word) for word in f.read().split()]
 
 
 def gone(*pids):
@@ -273,6 +279,100 @@ def a_mount_in_use_is_not_ended_unless_lazily(env):
     wait_for("the daemon to end with its last user", gone(worker, supervisor), 10)
 
 
+def another(env, at, top):
+    """Another mount at the same folder; what it shows, and its status, are there."""
+    env.mopsfs("mount", "demo:1.0", at)
+
+    def check(when):
+        if not is_mounted(at) or (at / "a.txt").read_text() != (top / "a.txt").read_text():
+            raise Failed(f"{when} the other mount is gone")
+        return status(env, at)
+    before = check("at once")
+
+    def still(when):
+        if check(when)["pid"] != before["pid"]:
+            raise Failed(f"{when} another answers")
+    return still
+
+
+def the_end_of_a_mount_leaves_another_at_its_place(env):
+    mopstest.need_root()
+    top = bundle(env)
+    for end in ("its last user", "SIGTERM", "SIGKILL"):
+        at, worker, supervisor = mounted(env)
+        with open(at / "a.txt", "rb"):
+            env.run("umount", "-l", at)
+            still = another(env, at, top)
+            if end == "SIGTERM":
+                os.kill(supervisor, signal.SIGTERM)
+            elif end == "SIGKILL":
+                os.kill(supervisor, signal.SIGKILL)
+            if end != "its last user":
+                wait_for(f"the end by {end}", gone(worker, supervisor), 15)
+        wait_for(f"the end by {end}", gone(worker, supervisor), 15)
+        still(f"after {end}")
+        env.mopsfs("umount", at)
+
+
+def the_end_of_a_mount_leaves_another_of_its_number(env):
+    """The kernel gives the number of a mount that is gone to the next one."""
+    mopstest.need_root()
+    top = bundle(env)
+    at, worker, supervisor = mounted(env)
+    number = at.stat().st_dev
+    for pid in (supervisor, worker):
+        os.kill(pid, signal.SIGSTOP)
+    # umount(8) would ask the worker about the folder.
+    if ctypes.CDLL(None).umount2(str(at).encode(), 0):
+        raise Failed("umount2")
+    still = another(env, at, top)
+    print(f"# {'the same number' if at.stat().st_dev == number else 'another number'}")
+    for pid in (worker, supervisor):
+        os.kill(pid, signal.SIGCONT)
+    wait_for("the end of the first", gone(worker, supervisor), 15)
+    still("after the end of the first")
+    env.mopsfs("umount", at)
+    if list(pathlib.Path(env.vars["XDG_RUNTIME_DIR"]).glob("mopsfs/*")):
+        raise Failed("a socket is left")
+
+
+def a_start_that_ends_leaves_another_at_its_place(env):
+    mopstest.need_root()
+    top = bundle(env)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for sig in (signal.SIGTERM, signal.SIGKILL):
+            at = env.fresh("mnt")
+            env.mounts.append(at)
+            p = env.start(MOPSFS, "mount", f"127.0.0.1:{silent.getsockname()[1]}/a/b:1", at, "-q", stderr=subprocess.DEVNULL)
+            silent.settimeout(20)
+            with silent.accept()[0]:
+                still = another(env, at, top)
+                if sig == signal.SIGKILL:
+                    (child,) = children(p.pid)
+                    os.kill(children(child)[0], sig)
+                else:
+                    p.send_signal(sig)
+                p.wait(20)
+            still(f"after {sig.name} to the start")
+            env.mopsfs("umount", at)
+
+
+def an_aborted_mount_is_taken_away(env):
+    mopstest.need_root()
+    bundle(env)
+    at, worker, supervisor = mounted(env)
+    control = env.fresh("fusectl")
+    env.run("mount", "-t", "fusectl", "none", control)
+    try:
+        with open(at / "a.txt", "rb"):
+            (control / str(os.minor(at.stat().st_dev)) / "abort").write_text("1")
+            wait_for("the end", gone(worker, supervisor), 15)
+            if is_mounted(at):
+                raise Failed("a dead mount is left")
+    finally:
+        env.run("umount", control)
+
+
 def status_lists_every_mount(env):
     mopstest.need_root()
     bundle(env)
@@ -295,7 +395,6 @@ def status_lists_every_mount(env):
 
 
 def status_is_served_while_a_client_says_nothing(env):
-    import socket
     mopstest.need_root()
     bundle(env)
     at, _, _ = mounted(env)
@@ -466,6 +565,10 @@ if __name__ == "__main__":
         a_mount_over_our_own_folders_is_refused,
         a_second_mount_at_one_place_is_refused,
         a_mount_in_use_is_not_ended_unless_lazily,
+        the_end_of_a_mount_leaves_another_at_its_place,
+        the_end_of_a_mount_leaves_another_of_its_number,
+        a_start_that_ends_leaves_another_at_its_place,
+        an_aborted_mount_is_taken_away,
         status_lists_every_mount,
         status_is_served_while_a_client_says_nothing,
         a_failing_start_is_told_once,
