@@ -230,6 +230,15 @@ static int read_role(const struct yaml_doc *d, const struct yaml_node *n,
 	return 0;
 }
 
+const struct bf_role *bundle_file_role(const struct bundle_file *b,
+				       const char *name)
+{
+	for (size_t i = 0; i < b->n_roles; i++)
+		if (!strcmp(b->roles[i].name, name))
+			return &b->roles[i];
+	return NULL;
+}
+
 static int compare_roles(const void *a, const void *b)
 {
 	const struct bf_role *x = a, *y = b;

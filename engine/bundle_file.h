@@ -55,6 +55,8 @@ int bundle_folder_open(const char *dir, struct error **errp);
  * everything and role `default`, without name and version. */
 int bundle_file_load(const char *dir, struct bundle_file *ret,
 		     struct error **errp);
+const struct bf_role *bundle_file_role(const struct bundle_file *b,
+				       const char *name);
 /* -EINVAL with the place of layer @i in front, when it has one. */
 int bundle_file_layer_error(const struct bundle_file *b, size_t i,
 			    struct error **errp, const char *fmt, ...)

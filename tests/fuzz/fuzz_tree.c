@@ -1,6 +1,6 @@
 /*
  * Everything that a reader does with a tree, on bytes that may be anything; the
- * merge too. A tree that is valid has no record that is refused, and merging it
+ * merge and the comparison with itself too. A tree that is valid has no record that is refused, and merging it
  * alone gives the same bytes: there is one encoding.
  */
 #include <assert.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "engine/diff.h"
 #include "engine/tree.h"
 #include "engine/tree_builder.h"
 #include "tests/fuzz/fuzz.h"
@@ -88,6 +89,18 @@ static void check_merge(struct tree *t, const void *p, size_t n, bool same)
 		abort();
 }
 
+/* Between a tree and itself there is nothing. */
+static void check_diff(const struct tree *t, bool valid)
+{
+	cleanup_diff struct diff same = {0};
+	int r = diff_trees(t, t, &same, NULL);
+
+	if (valid && r < 0)
+		abort();
+	if (r == 0 && (same.n || same.a.entries != same.same.entries))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	cleanup_free void *exact = xmemdup(data, size); /* aligned */
@@ -108,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	valid = tree_validate(t, NULL) == 0;
 	assert(!valid || (!s.refused && s.nodes == tree_nodes(t) - 1));
 	/* Unknown features are skipped, and not written again. */
+	check_diff(t, valid);
 	known = !memcmp(data + 24, "\0\0\0\0\0\0\0\0\4\0\0\0", 12);
 	check_merge(t, exact, size, valid && known && !s.layered);
 	return 0;
