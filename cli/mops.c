@@ -25,6 +25,8 @@ static const struct verb verbs[] = {
 	 options_ls, verb_ls},
 	{"cat", "REF PATH", "print a file without pulling the rest", 2, 2, NULL,
 	 verb_cat},
+	{"diff", "A B", "say what lies between two bundles or folders", 2, 2,
+	 options_diff, verb_diff},
 	{"list", "", "list the bundles of a registry", 0, 0, NULL, verb_list},
 	{"tags", "NAME", "list the tags of a bundle", 1, 1, NULL, verb_tags},
 	{"rm", "REF", "have a registry forget a tag or a manifest", 1, 1,

@@ -14,6 +14,7 @@
 #include "base/strbuf.h"
 
 enum exit_status {
+	EXIT_STATUS_DIFFERENT = 13, /* diff --exit-code */
 	EXIT_STATUS_SIGINT = 130,
 	EXIT_STATUS_SIGTERM = 143,
 };

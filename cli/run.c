@@ -67,10 +67,9 @@ bool run_progress(const struct run *r)
 	return cli_progress(r->cli);
 }
 
-int run_workspace(struct run *r, const struct externals *ext,
-		  struct workspace *ret, struct error **errp)
+int run_folder(struct run *r, const char *dir, const struct externals *ext,
+	       struct workspace *ret, struct error **errp)
 {
-	const char *dir = r->cli->n_args ? r->cli->args[0] : ".";
 	struct workspace_options o = {
 		.follow_symlinks = cli_has(r->cli, "follow-symlinks"),
 		.externals = ext ? ext->v : NULL,
@@ -83,6 +82,13 @@ int run_workspace(struct run *r, const struct externals *ext,
 
 	progress_free(o.progress);
 	return rc;
+}
+
+int run_workspace(struct run *r, const struct externals *ext,
+		  struct workspace *ret, struct error **errp)
+{
+	return run_folder(r, r->cli->n_args ? r->cli->args[0] : ".", ext, ret,
+			  errp);
 }
 
 void run_warn(char *const *warnings)

@@ -44,6 +44,9 @@ bool run_progress(const struct run *r);
 struct externals;
 int run_workspace(struct run *r, const struct externals *ext,
 		  struct workspace *ret, struct error **errp);
+/* The same of any folder. */
+int run_folder(struct run *r, const char *dir, const struct externals *ext,
+	       struct workspace *ret, struct error **errp);
 /* Warnings on stderr; NULL-ended or NULL. */
 void run_warn(char *const *warnings);
 
