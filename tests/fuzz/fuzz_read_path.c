@@ -117,6 +117,8 @@ static struct fixture cache;
 
 static void at_exit(void)
 {
+	for (size_t i = 0; i < N_SOURCES; i++)
+		source_release(&remote.sources[i]);
 	fixture_close(&cache);
 }
 
@@ -145,7 +147,8 @@ static struct source *source_of(size_t i)
 	struct source *s = &remote.sources[i];
 
 	if (!remote.made[i]) {
-		source_init(s, sizes[i], 1);
+		if (!s->data)
+			source_init(s, sizes[i], 1);
 		seed++;
 		memcpy(s->data, &seed, MIN(sizeof(seed), (size_t)sizes[i]));
 		source_rehash(s);
@@ -349,9 +352,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		step(&run, data + at);
 	close_all(&run);
 	(void)cache_sync(cache.c, NULL); /* nothing is left to the next */
-	for (size_t i = 0; i < N_SOURCES; i++)
-		if (remote.made[i])
-			source_release(&remote.sources[i]);
 	memset(remote.made, 0, sizeof(remote.made));
 	return 0;
 }
