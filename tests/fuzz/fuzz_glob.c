@@ -106,8 +106,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (glob_compile(pattern, &g, NULL) < 0)
 		return 0;
 	match = glob_match(g, path, strlen(path));
-	if (can_try_all(pattern, path) && is_plain(pattern) &&
-	    is_plain(path) && !path_flaw(path, strlen(path)))
+	if (can_try_all(pattern, path) && is_plain(pattern) && is_plain(path) &&
+	    !path_flaw(path, strlen(path)))
 		assert(match == try_all(pattern, path, true));
 	return 0;
 }
