@@ -1,13 +1,15 @@
 /*
  * System calls that a worker makes while it serves: those of the file system,
  * of sockets, memory, threads and time. Not among them: starting programs,
- * mounting, tracing, other users' ids, namespaces, keys, BPF, io_uring.
+ * mounting, tracing, signalling others, other users' ids, namespaces, keys, BPF,
+ * io_uring, and sockets that lead to other programs of the machine.
  *
  * Found by counting what a worker calls under the tests, and filled up with
  * what the C library, libcurl and OpenSSL call instead on other machines. A
  * name that an architecture has not is passed over.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stddef.h>
@@ -25,6 +27,8 @@
 /* linux/fuse.h of Debian 12 is older than passthrough. */
 #define FUSE_BACKING_OPEN  _IOW(229, 1, char[16])
 #define FUSE_BACKING_CLOSE _IOW(229, 2, uint32_t)
+/* Without SOCK_CLOEXEC and SOCK_NONBLOCK, as the kernel has it. */
+#define SOCKET_TYPES 0xf
 
 static const char *const calls[] = {
 	/* descriptors */
@@ -33,7 +37,6 @@ static const char *const calls[] = {
 	"dup",
 	"dup2",
 	"dup3",
-	"fcntl",
 	"read",
 	"readv",
 	"pread64",
@@ -177,7 +180,6 @@ static const char *const calls[] = {
 	"setitimer",
 	"getitimer",
 	/* sockets */
-	"socketpair",
 	"connect",
 	"accept",
 	"accept4",
@@ -230,6 +232,46 @@ static int allow_calls(scmp_filter_ctx f)
 	return 0;
 }
 
+/* Calls that are allowed for what one of their arguments says. */
+static const struct {
+	const char *call;
+	unsigned arg;
+	uint64_t value;
+} some[] = {
+	{"ioctl", 1, FICLONE},
+	{"ioctl", 1, FICLONERANGE},
+	{"ioctl", 1, FIONREAD},
+	{"ioctl", 1, FIONBIO},
+	{"ioctl", 1, 0x5401u /* TCGETS */},
+	{"ioctl", 1, FUSE_BACKING_OPEN},
+	{"ioctl", 1, FUSE_BACKING_CLOSE},
+	/* Not whom to signal (F_SETOWN), and with what. */
+	{"fcntl", 1, F_DUPFD},
+	{"fcntl", 1, F_DUPFD_CLOEXEC},
+	{"fcntl", 1, F_GETFD},
+	{"fcntl", 1, F_SETFD},
+	{"fcntl", 1, F_GETFL},
+	{"fcntl", 1, F_SETFL},
+	{"fcntl", 1, F_OFD_GETLK},
+	{"fcntl", 1, F_OFD_SETLK},
+	{"fcntl", 1, F_OFD_SETLKW},
+	{"fcntl", 1, F_ADD_SEALS},
+	{"fcntl", 1, F_GET_SEALS},
+	{"fcntl", 1, F_GETPIPE_SZ},
+	{"fcntl", 1, F_SETPIPE_SZ},
+	/* Not AF_UNIX: behind a path may be whoever acts for the user. Name
+	 * services that are asked so are passed by for the next ones. */
+	{"socket", 0, AF_INET},
+	{"socket", 0, AF_INET6},
+	{"socket", 0, AF_NETLINK},
+	{"prctl", 0, PR_SET_NAME},
+	{"prctl", 0, PR_GET_NAME},
+	{"prctl", 0, PR_GET_DUMPABLE},
+	{"prctl", 0, PR_SET_VMA},
+	{"prlimit64", 2, 0}, /* reading limits, not setting them */
+	{"kill", 1, 0},      /* is there such a process? */
+};
+
 static int allow_if(scmp_filter_ctx f, const char *name,
 		    struct scmp_arg_cmp cmp)
 {
@@ -239,40 +281,27 @@ static int allow_if(scmp_filter_ctx f, const char *name,
 		     : seccomp_rule_add_array(f, SCMP_ACT_ALLOW, n, 1, &cmp);
 }
 
-/* Allowed for what their arguments say. clone3, whose arguments no filter can
- * see, is not: the C library takes clone then. */
 static int allow_some(scmp_filter_ctx f)
 {
-	static const uint64_t ioctls[] = {
-		FICLONE,
-		FICLONERANGE,
-		FIONREAD,
-		FIONBIO,
-		0x5401u /* TCGETS */,
-		FUSE_BACKING_OPEN,
-		FUSE_BACKING_CLOSE,
-	};
-	static const uint64_t families[] = {AF_UNIX, AF_INET, AF_INET6,
-					    AF_NETLINK};
-	static const uint64_t options[] = {PR_SET_NAME, PR_GET_NAME,
-					   PR_GET_DUMPABLE, PR_SET_VMA};
+	/* Of datagrams each may go to another path. */
+	static const uint64_t pairs[] = {SOCK_STREAM, SOCK_SEQPACKET};
+	/* clone3, whose arguments no filter can see, is not allowed: the C
+	 * library takes clone then. */
 	int r = allow_if(f, "clone",
 			 SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD,
 				    CLONE_THREAD));
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(ioctls); i++)
-		r = allow_if(f, "ioctl", SCMP_A1_64(SCMP_CMP_EQ, ioctls[i]));
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++)
-		r = allow_if(f, "socket", SCMP_A0_64(SCMP_CMP_EQ, families[i]));
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(options); i++)
-		r = allow_if(f, "prctl", SCMP_A0_64(SCMP_CMP_EQ, options[i]));
-	if (r == 0) /* reading limits, not setting them */
-		r = allow_if(f, "prlimit64", SCMP_A2_64(SCMP_CMP_EQ, 0));
-	if (r == 0) /* is there such a process? */
-		r = allow_if(f, "kill", SCMP_A1_64(SCMP_CMP_EQ, 0));
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(pairs); i++)
+		r = allow_if(f, "socketpair",
+			     SCMP_A1_64(SCMP_CMP_MASKED_EQ, SOCKET_TYPES,
+					pairs[i]));
 	if (r == 0)
 		r = allow_if(f, "tgkill",
 			     SCMP_A0_64(SCMP_CMP_EQ, (uint64_t)getpid()));
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(some); i++)
+		r = allow_if(f, some[i].call,
+			     SCMP_CMP64(some[i].arg, SCMP_CMP_EQ,
+					some[i].value));
 	return r;
 }
 

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -35,7 +36,7 @@ ORIG_RAX, RIP, RSP, RAX, WORDS = 15, 16, 19, 10, 27
 ARGUMENTS = (14, 13, 12, 7, 9, 8)  # rdi rsi rdx r10 r8 r9
 CALLS = {"openat": 257, "execve": 59, "mount": 165, "ptrace": 101, "unlinkat": 263, "kill": 62, "socket": 41,
          "bpf": 321, "io_uring_setup": 425, "capset": 126, "fork": 57, "setns": 308, "getpid": 39, "close": 3,
-         "umount2": 166}
+         "umount2": 166, "fcntl": 72, "socketpair": 53}
 
 
 def bundle(env, ref="demo:1.0"):
@@ -204,6 +205,17 @@ def what_is_forbidden_is_refused(env):
                 r = t.call("openat", -100, str(path), flags, 0o600)
                 expect(r == -errno.EACCES, f"{path}: {r}")
             expect(t.call("unlinkat", -100, str(outside / "secret"), 0) == -errno.EACCES)
+            # Of sockets pairs are left, of those that lead nowhere else; of fcntl() what signals nobody.
+            expect(t.call("socketpair", 1, 1, 0, " " * 8) == 0)
+            expect(t.call("socketpair", 1, 5 | 0o2000000, 0, " " * 8) == 0)
+            fd = t.call("openat", -100, "/dev/null", os.O_RDONLY, 0)
+            expect(t.call("fcntl", fd, fcntl.F_SETFD, 1) == 0)
+            for name, args in (("socket", (1, 1, 0)), ("socket", (1, 2, 0)), ("socketpair", (1, 2, 0, " " * 8)),
+                               ("fcntl", (fd, fcntl.F_SETOWN, os.getpid())), ("fcntl", (fd, fcntl.F_SETSIG, signal.SIGURG)),
+                               ("fcntl", (fd, 15, " " * 8)), ("fcntl", (fd, fcntl.F_SETLEASE, fcntl.F_RDLCK))):
+                r = t.call(name, *args)
+                expect(r == -errno.ENOSYS, f"{name}{args}: {r}")
+            expect(t.call("close", fd) == 0)
             for name, args in (("execve", ("/bin/true", 0, 0)), ("mount", ("none", str(outside), "tmpfs", 0, 0)),
                                ("umount2", (str(at), 0)), ("ptrace", (16, 1, 0, 0)), ("kill", (os.getpid(), signal.SIGURG)),
                                ("bpf", (0, 0, 0)), ("io_uring_setup", (1, 0)), ("capset", (0, 0)), ("fork", ()),
@@ -317,6 +329,49 @@ def logins_from_a_helper(env):
     expect(all("NoNewPrivs:\t0" in t and "Seccomp:\t0" in t for t in by_mount), by_mount[:1])
 
 
+CACHING = r"""
+set -e
+fs=$1 ref=$2 at=$3 base=$4 python=$5
+mount -t tmpfs none /run
+mkdir /run/nscd
+mount --bind "$base/hosts" /etc/hosts
+mount --bind "$base/nsswitch.conf" /etc/nsswitch.conf
+"$python" -c 'import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind("/run/nscd/socket")
+s.listen()
+while True:
+    s.accept()[0].close()
+    print("asked", file=open(sys.argv[1], "a"))' "$base/asked" &
+cache=$!
+trap 'kill $cache; umount -l "$at"' EXIT
+while ! test -S /run/nscd/socket; do sleep 0.02; done
+"$fs" mount "$ref" "$at" -q
+test -s "$base/asked" || echo "not asked by who may"
+: > "$base/asked"
+pid=$("$fs" status "$at" --json | sed 's/.*"pid":\([0-9]*\).*/\1/')
+kill -9 "$pid"
+timeout 60 sha256sum "$at/big.bin"
+grep Seccomp: /proc/$("$fs" status "$at" --json | sed 's/.*"pid":\([0-9]*\).*/\1/')/status
+"""
+
+
+def names_are_found_without_services_behind_sockets(env):
+    """A name cache, and what nsswitch.conf has first, cannot be asked any more: the files answer."""
+    mopstest.need_root()
+    mopstest.need_fuse()
+    registry = DockerRegistry(env)
+    top = bundle(env, f"{registry.host}/team/model:v1")
+    (env.base / "hosts").write_text("127.0.0.1 registry.test\n")
+    (env.base / "nsswitch.conf").write_text("hosts: resolve [!UNAVAIL=return] files\n")
+    env.new_cache()
+    at = env.fresh("mnt")
+    said = env.run("unshare", "-m", "sh", "-c", CACHING, "sh", MOPSFS, f"registry.test:{registry.host.split(':')[1]}/team/model:v1",
+                   at, env.base, sys.executable, env={"MOPS_PLAIN_HTTP": "true"}, timeout=120).stdout.decode()
+    expect(mopstest.sha256_file(top / "big.bin") in said and "Seccomp:\t2" in said, said)
+    expect("not asked" in said or not (env.base / "asked").read_text(), "it was asked")
+
+
 def authorities_in_a_folder(env):
     mopstest.need_root()
     registry = DockerRegistry(env, tls=True, clients=True)
@@ -411,6 +466,7 @@ if __name__ == "__main__":
         successors_are_confined,
         the_end_without_a_supervisor,
         logins_from_a_helper,
+        names_are_found_without_services_behind_sockets,
         authorities_in_a_folder,
         without_a_descriptor_reads_fail_at_once,
         trimming_goes_on,
