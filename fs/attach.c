@@ -91,15 +91,15 @@ int attach_mount(struct mount *m, struct error **errp)
 	fuse_set_log_func(log_only);
 	if (keep >= 0 && said >= 0)
 		dup2(keep, STDERR_FILENO);
+	/* At once: should this process die, who unmounts knows what. */
+	if (r == 0)
+		mount_identify(m->mountpoint, &m->handover->table->identity);
 	/* The caller's process group until now: it may be that of systemd, or
 	 * of another that mounts by need, and whose processes alone do not wait
 	 * at an automount point for themselves. */
 	setsid();
-	if (r == 0) {
-		/* At once: should this process die, who unmounts knows what. */
-		mount_identify(m->mountpoint, &m->handover->table->identity);
+	if (r == 0)
 		return 0;
-	}
 	why = said >= 0 ? io_last_line(said) : xstrdup("");
 	return error_set(errp, EIO, "mounting on '%s': %s", m->mountpoint,
 			 *why ? why : "it was refused");
@@ -123,13 +123,12 @@ int attach_received(struct mount *m, int device, struct error **errp)
 
 	fuse_set_log_func(log_only);
 	r = use_device(m, device, errp);
-	setsid();
-	if (r < 0 || !received_superblock(device, &m->major, &m->minor))
-		return r;
-	if (!mount_identify(m->mountpoint, id) || id->major != m->major ||
-	    id->minor != m->minor)
+	if (r == 0 && received_superblock(device, &m->major, &m->minor) &&
+	    (!mount_identify(m->mountpoint, id) || id->major != m->major ||
+	     id->minor != m->minor))
 		*id = (struct mount_identity){m->major, m->minor, 0};
-	return 0;
+	setsid();
+	return r;
 }
 
 int attach_take_over(struct mount *m, struct error **errp)
