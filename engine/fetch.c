@@ -48,6 +48,7 @@ static void init_lists(struct fetcher *f)
 {
 	TAILQ_INIT(&f->demand);
 	TAILQ_INIT(&f->ahead);
+	TAILQ_INIT(&f->background);
 	TAILQ_INIT(&f->parked);
 	TAILQ_INIT(&f->flying);
 	TAILQ_INIT(&f->wholes);
@@ -137,6 +138,7 @@ static void sweep_locked(struct fetcher *f)
 	error_set(&err, ECANCELED, "ending");
 	free_runs_locked(&f->demand);
 	free_runs_locked(&f->ahead);
+	free_runs_locked(&f->background);
 	free_runs_locked(&f->parked);
 	while ((s = TAILQ_FIRST(&f->chores))) {
 		TAILQ_REMOVE(&f->chores, s, chore_link);
@@ -169,6 +171,7 @@ static void stop_locked(struct fetcher *f)
 		for (it = TAILQ_FIRST(&s->wholes); it;
 		     it = TAILQ_NEXT(it, link))
 			cond_signal(&it->whole->cond);
+	fetch_lines_wake_locked(f);
 	cond_broadcast(&f->work);
 	cond_broadcast(&f->timer);
 	cond_broadcast(&f->answered);

@@ -123,6 +123,27 @@ ssize_t fetch_read(struct fetcher *f, const struct fetch_range *r, void *buf,
 int fetch_whole(struct fetcher *f, struct fetch_source *const *sources,
 		size_t n, const struct op *op, struct error **errp);
 
+/*
+ * A line of ranges that are made local in the background class, in the order in
+ * which they were put: requests go out in that order, a few at a time, and none
+ * begins while readers wait (for up to half a second each time).
+ *
+ * Threads: one for each line; the ranges' sources outlive it.
+ */
+struct fetch_line;
+
+struct fetch_line *fetch_line_new(struct fetcher *f);
+/* Bytes [@off, @off + @len) of @s come next. Waits while enough is under way.
+ * -ECANCELED, -ETIMEDOUT of @op; -EINVAL: outside the source; what
+ * cache_is_unwritable() knows: nothing can be kept. */
+int fetch_line_put(struct fetch_line *l, struct fetch_source *s, uint64_t off,
+		   uint64_t len, const struct op *op, struct error **errp);
+/* Until all is there or failed: 0, or the first failure since the last wait. */
+int fetch_line_wait(struct fetch_line *l, const struct op *op,
+		    struct error **errp);
+/* What did not come yet does not come any more. */
+void fetch_line_free(struct fetch_line *l);
+
 /* Counters for status and summary lines; a snapshot. */
 struct fetch_stats {
 	uint64_t requests;      /* ranges asked of stores */

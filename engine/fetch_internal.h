@@ -41,6 +41,7 @@
 #define FETCH_SYNC_NS      NS_PER_S
 #define FETCH_YIELD_NS     (NS_PER_S / 2)  /* to readers, between two chunks */
 #define FETCH_CLAIM_NS     (20 * NS_PER_S) /* without progress by its holder */
+#define FETCH_LINE_RUNS    8               /* of a line, queued or flying */
 #define FETCH_ROUNDS_MAX   5
 #define FETCH_REFUSED_MAX  20 /* chunks that came and could not be stored */
 
@@ -51,6 +52,7 @@ struct fetch_run {
 	TAILQ_ENTRY(fetch_run) by_source;
 	TAILQ_ENTRY(fetch_run) link; /* in a queue, or parked */
 	struct fetch_source *source; /* a reference */
+	struct fetch_line *line;     /* a reference; NULL */
 	enum fetch_class class;
 	enum fetch_state state;
 	uint32_t pos, end; /* chunks still wanted */
@@ -116,6 +118,18 @@ struct fetch_grid {
 	struct digest *chunks; /* NULL when size ≤ CHUNK_SIZE */
 };
 
+/* fetch_line.c */
+struct fetch_line {
+	LIST_ENTRY(fetch_line) link;
+	struct fetcher *f;
+	unsigned refs; /* its owner and each run */
+	unsigned runs;
+	struct cond cond;
+	int result;
+	struct error *err;
+};
+LIST_HEAD(fetch_lines, fetch_line);
+
 enum fetch_chore { FETCH_CHORE_NONE, FETCH_CHORE_QUEUED, FETCH_CHORE_RUNNING };
 
 struct fetch_source {
@@ -180,8 +194,10 @@ struct fetcher {
 	bool closing;
 
 	struct map sources, grids;
-	struct fetch_runs demand, ahead, parked, flying;
+	struct fetch_runs demand, ahead, background, parked, flying;
+	int64_t held_since_ns; /* background, for readers; 0: it is not */
 	struct fetch_sources wholes, chores, dirty;
+	struct fetch_lines lines;
 	struct fetch_waiters by_time;
 	unsigned n_cancelled; /* waiters that the timer is to end */
 	uint64_t next_ticket;
@@ -231,6 +247,14 @@ void fetch_run_enqueue_locked(struct fetch_run *run, bool front);
 void fetch_run_free_locked(struct fetch_run *run);
 void fetch_demand_locked(struct fetch_source *s, uint32_t i);
 void fetch_note_locked(struct fetch_source *s, uint32_t first, uint32_t end);
+
+/* fetch_line.c, all under the lock. */
+/* Another run of the line that @run is of, if it is of one. */
+void fetch_line_add_locked(struct fetch_line *l, struct fetch_run *run);
+void fetch_line_gone_locked(struct fetch_run *run);
+void fetch_line_failed_locked(struct fetch_line *l, int result,
+			      const struct error *err);
+void fetch_lines_wake_locked(struct fetcher *f);
 
 /* fetch_wait.c, all under the lock. */
 void fetch_waiter_finish_locked(struct fetch_waiter *w, int result,

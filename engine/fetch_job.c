@@ -195,6 +195,7 @@ static void fail(struct flight *fl, uint32_t first, uint32_t end, int r,
 		fetch_waiters_fail_locked(fl->s, first, end, r, *errp);
 	}
 	fetch_whole_finish_locked(fl->s, r, *errp);
+	fetch_line_failed_locked(fl->run->line, r, *errp);
 	fetcher_unlock(f);
 	error_freep(errp);
 }
@@ -312,9 +313,13 @@ static bool trim_locked(struct fetch_run *run)
 	run->end = i;
 	while (i < end && have(run, i))
 		i++;
-	if (i < end)
-		fetch_run_enqueue_locked(
-			fetch_run_new_locked(s, i, end, run->class), true);
+	if (i < end) {
+		struct fetch_run *rest =
+			fetch_run_new_locked(s, i, end, run->class);
+
+		fetch_line_add_locked(run->line, rest);
+		fetch_run_enqueue_locked(rest, true);
+	}
 	if (run->pos > from)
 		run->alone_ns = 0; /* its holder is making progress */
 	fetch_waiters_look_locked(s, from, end);
@@ -459,11 +464,36 @@ struct job {
 	bool low;
 };
 
+/* Readers first: none of the background begins while some wait, or one of it
+ * each half second. */
+static bool held_back_locked(struct fetcher *f)
+{
+	int64_t now = time_mono_ns();
+
+	if (TAILQ_EMPTY(&f->by_time)) {
+		f->held_since_ns = 0;
+		return false;
+	}
+	if (f->held_since_ns && now - f->held_since_ns < FETCH_YIELD_NS)
+		return true;
+	if (!f->held_since_ns) {
+		f->held_since_ns = now;
+		return true;
+	}
+	f->held_since_ns = now;
+	return false;
+}
+
 static bool pick_low_locked(struct fetcher *f, struct job *j)
 {
 	j->low = true;
 	if ((j->run = TAILQ_FIRST(&f->ahead))) {
 		TAILQ_REMOVE(&f->ahead, j->run, link);
+		return true;
+	}
+	if (!TAILQ_EMPTY(&f->background) && !held_back_locked(f)) {
+		j->run = TAILQ_FIRST(&f->background);
+		TAILQ_REMOVE(&f->background, j->run, link);
 		return true;
 	}
 	/* Carving may find that there is nothing left but to seal. */
@@ -498,7 +528,11 @@ static bool next_job(struct fetcher *f, struct job *j)
 
 	fetcher_lock(f);
 	while (!f->closing && !(got = pick_locked(f, j)))
-		cond_wait(&f->work, &f->lock);
+		if (TAILQ_EMPTY(&f->background))
+			cond_wait(&f->work, &f->lock);
+		else
+			cond_wait_until(&f->work, &f->lock,
+					time_mono_ns() + FETCH_YIELD_NS);
 	fetcher_unlock(f);
 	return got;
 }

@@ -50,7 +50,9 @@ static struct fetch_runs *queue_of(struct fetch_run *run)
 		return &f->parked;
 	if (run->state == FETCH_FLYING)
 		return &f->flying;
-	return run->class == FETCH_DEMAND ? &f->demand : &f->ahead;
+	if (run->class == FETCH_DEMAND)
+		return &f->demand;
+	return run->class == FETCH_AHEAD ? &f->ahead : &f->background;
 }
 
 void fetch_run_enqueue_locked(struct fetch_run *run, bool front)
@@ -70,8 +72,21 @@ void fetch_run_free_locked(struct fetch_run *run)
 	struct fetch_source *s = run->source;
 
 	TAILQ_REMOVE(&s->runs, run, by_source);
+	fetch_line_gone_locked(run);
 	free(run);
 	fetch_source_unref_locked(s);
+}
+
+/* What a reader's chunk @i cut from the end of a line's run. */
+static void continue_line(struct fetch_run *run, uint32_t i, uint32_t end)
+{
+	struct fetch_run *rest;
+
+	if (!run->line || i == end)
+		return;
+	rest = fetch_run_new_locked(run->source, i, end, run->class);
+	fetch_line_add_locked(run->line, rest);
+	fetch_run_enqueue_locked(rest, true);
 }
 
 /* A reader wants a chunk of a run that was not made for it. */
@@ -88,6 +103,7 @@ static void promote(struct fetch_run *run, uint32_t i)
 		/* Too far ahead in a long run: cut it there, and let the chunk
 		 * have a request of its own. The rest is carved again. */
 		content_unclaim(s->content, i, run->end - i);
+		continue_line(run, i + 1, run->end);
 		run->end = i;
 		s->whole_next = MIN(s->whole_next, i);
 		fetch_run_enqueue_locked(

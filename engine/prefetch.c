@@ -7,6 +7,9 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "cache/cache.h"
+#include "engine/file_list.h"
+#include "engine/replay.h"
+#include "engine/trace.h"
 
 /* Sources asked for at once: one that cannot be had delays so many. */
 #define GROUP 32
@@ -15,72 +18,131 @@
 #define PAUSE_MAX_NS (300 * NS_PER_S)
 
 const char *const prefetch_state_names[PREFETCH_STATES] = {
-	[PREFETCH_RUNNING] = "running",
-	[PREFETCH_WAITING] = "waiting",
-	[PREFETCH_FAILED] = "failed",
+	[PREFETCH_RUNNING] = "running", [PREFETCH_PAUSED] = "paused",
+	[PREFETCH_WAITING] = "waiting", [PREFETCH_FAILED] = "failed",
 	[PREFETCH_DONE] = "done",
 };
 
 struct prefetch {
 	struct role_view *view;
 	struct fetcher *fetcher;
-	char *beneath; /* or NULL */
-	bool persistent;
+	struct prefetch_spec spec;
 	pthread_t thread;
-	atomic_bool stopping;
+	atomic_bool halted; /* stopping or paused */
 
 	struct mutex lock;
 	struct cond changed;
-	struct source_set *set; /* NULL until the tree was walked */
+	bool stopping, paused;
+	/* What to bring: both NULL until that is known. */
+	struct source_set *set;
+	struct replay *replay;
 	struct prefetch_report report;
 };
 
-static int collect(struct prefetch *p, struct error **errp)
+/*
+ * What to bring.
+ */
+
+int prefetch_check(enum prefetch_what what, const char *text, size_t n,
+		   struct error **errp)
+{
+	if (what == PREFETCH_LIST)
+		return file_list_check(text, n, errp);
+	return what == PREFETCH_TRACE ? trace_check(text, n, errp) : 0;
+}
+
+static int collect_set(struct prefetch *p, struct prefetch_report *ret,
+		       const struct op *op, struct error **errp)
 {
 	cleanup_source_set struct source_set *set = source_set_new(p->view);
-	struct file_choice which = {.beneath = p->beneath, .externals = true};
-	uint64_t files, bytes;
-	int r = source_set_add_files(set, &which, &files, &bytes, errp);
+	struct file_choice which = {.beneath = p->spec.beneath,
+				    .externals = true};
+	struct file_list_counts c = {0};
+	int r = p->spec.what == PREFETCH_LIST
+			? file_list_add(p->spec.text, p->spec.text_len, set, &c,
+					op, errp)
+			: source_set_add_files(set, &which, &c.files, &c.bytes,
+					       errp);
+
+	if (r < 0)
+		return r;
+	p->set = steal_ptr(&set);
+	ret->files = c.files;
+	ret->bytes = c.bytes;
+	ret->skipped = c.skipped;
+	return 0;
+}
+
+static int collect_rows(struct prefetch *p, struct prefetch_report *ret,
+			const struct op *op, struct error **errp)
+{
+	cleanup_replay struct replay *replay = replay_new(p->view);
+	struct replay_counts c;
+	int r = replay_add(replay, p->spec.text, p->spec.text_len, op, errp);
+
+	if (r < 0)
+		return r;
+	replay_count(replay, &c);
+	p->replay = steal_ptr(&replay);
+	ret->files = c.files;
+	ret->bytes = c.bytes;
+	ret->skipped = c.skipped;
+	return 0;
+}
+
+/* prefetch_look() sees either once it is whole. */
+static int collect(struct prefetch *p, const struct op *op, struct error **errp)
+{
+	struct prefetch part = {.view = p->view, .spec = p->spec};
+	struct prefetch_report rep = {0};
+	int r = p->spec.what == PREFETCH_TRACE
+			? collect_rows(&part, &rep, op, errp)
+			: collect_set(&part, &rep, op, errp);
 
 	if (r < 0)
 		return r;
 	mutex_lock(&p->lock);
-	p->set = steal_ptr(&set);
-	p->report.files = files;
-	p->report.bytes = bytes;
+	p->set = part.set;
+	p->replay = part.replay;
+	p->report.files = rep.files;
+	p->report.bytes = rep.bytes;
+	p->report.skipped = rep.skipped;
 	mutex_unlock(&p->lock);
 	return 0;
 }
 
+/*
+ * Bringing it.
+ */
+
 /* What can be had of [first, first + n): the first failure. */
 static int fetch_some(struct prefetch *p, size_t first, size_t n,
-		      struct error **errp)
+		      const struct op *op, struct error **errp)
 {
 	struct fetch_source *s[GROUP] = {0};
 	cleanup_error struct error *err = NULL;
-	struct op op = OP_INIT;
 	int r;
 
-	op.cancelled = &p->stopping;
 	for (size_t i = 0; i < n; i++)
 		s[i] = source_set_at(p->set, first + i);
-	r = fetch_whole(p->fetcher, s, n, &op, &err);
+	r = fetch_whole(p->fetcher, s, n, op, &err);
 	if (n > 1 && r < 0 && !cache_is_unwritable(r))
-		for (size_t i = 0; i < n && !atomic_load(&p->stopping); i++)
-			(void)fetch_some(p, first + i, 1, NULL);
+		for (size_t i = 0; i < n && !op_cancelled(op); i++)
+			(void)fetch_some(p, first + i, 1, op, NULL);
 	return error_propagate(errp, &err, r);
 }
 
 /* One round over all. */
-static int fetch_round(struct prefetch *p, struct error **errp)
+static int fetch_round(struct prefetch *p, const struct op *op,
+		       struct error **errp)
 {
 	size_t count = source_set_count(p->set);
 	int ret = 0;
 
-	for (size_t i = 0; i < count && !atomic_load(&p->stopping);
-	     i += GROUP) {
+	for (size_t i = 0; i < count && !op_cancelled(op); i += GROUP) {
 		cleanup_error struct error *err = NULL;
-		int r = fetch_some(p, i, MIN(count - i, (size_t)GROUP), &err);
+		int r = fetch_some(p, i, MIN(count - i, (size_t)GROUP), op,
+				   &err);
 
 		if (r < 0 && ret == 0)
 			ret = error_propagate(errp, &err, r);
@@ -103,22 +165,51 @@ static void set_state(struct prefetch *p, enum prefetch_state state, int r,
 	mutex_unlock(&p->lock);
 }
 
-static void pause_for(struct prefetch *p, int64_t ns)
+/* True: go on. */
+static bool pause_for(struct prefetch *p, int64_t ns)
 {
 	int64_t until = time_mono_ns() + ns;
+	bool go_on;
 
 	mutex_lock(&p->lock);
-	while (!atomic_load(&p->stopping) &&
+	while (!p->stopping && !p->paused &&
 	       cond_wait_until(&p->changed, &p->lock, until))
 		;
+	go_on = !p->stopping;
 	mutex_unlock(&p->lock);
+	return go_on;
+}
+
+/* Until somebody says so. True: go on. */
+static bool wait_while_paused(struct prefetch *p)
+{
+	bool go_on;
+
+	mutex_lock(&p->lock);
+	while (p->paused && !p->stopping) {
+		p->report.state = PREFETCH_PAUSED;
+		cond_wait(&p->changed, &p->lock);
+	}
+	p->report.state = PREFETCH_RUNNING;
+	go_on = !p->stopping;
+	mutex_unlock(&p->lock);
+	return go_on;
 }
 
 static int run_once(struct prefetch *p, struct error **errp)
 {
-	int r = p->set ? 0 : collect(p, errp);
+	struct op op = OP_INIT;
+	int r = 0;
 
-	return r < 0 ? r : fetch_round(p, errp);
+	op.cancelled = &p->halted;
+	if (!p->set && !p->replay)
+		r = collect(p, &op, errp);
+	if (r < 0)
+		return r;
+	r = p->replay ? replay_run(p->replay, p->fetcher, &op, errp)
+		      : fetch_round(p, &op, errp);
+	/* A round that was cut short may have seen no failure. */
+	return r < 0 ? r : op_go_on(&op, errp);
 }
 
 static void *prefetch_thread(void *arg)
@@ -126,24 +217,24 @@ static void *prefetch_thread(void *arg)
 	struct prefetch *p = arg;
 	int64_t pause_ns = PAUSE_MIN_NS;
 
-	while (!atomic_load(&p->stopping)) {
+	while (wait_while_paused(p)) {
 		cleanup_error struct error *err = NULL;
 		int r = run_once(p, &err);
 
-		if (r >= 0 || !p->persistent) {
+		if (r < 0 && atomic_load(&p->halted))
+			continue;
+		if (r >= 0 || !p->spec.persistent) {
 			set_state(p, r < 0 ? PREFETCH_FAILED : PREFETCH_DONE, r,
 				  err);
 			break;
 		}
-		if (atomic_load(&p->stopping))
-			break;
 		log_warn("prefetch: %s; trying again in %lld s",
 			 err ? err->message : strerror(-r),
 			 (long long)(pause_ns / NS_PER_S));
 		set_state(p, PREFETCH_WAITING, r, err);
-		pause_for(p, pause_ns);
+		if (!pause_for(p, pause_ns))
+			break;
 		pause_ns = MIN(2 * pause_ns, PAUSE_MAX_NS);
-		set_state(p, PREFETCH_RUNNING, r, err);
 	}
 	return NULL;
 }
@@ -152,20 +243,26 @@ static void prefetch_free(struct prefetch *p)
 {
 	if (p->set)
 		source_set_free(p->set);
+	replay_freep(&p->replay);
 	cond_destroy(&p->changed);
 	mutex_destroy(&p->lock);
-	free(p->beneath);
+	free((char *)p->spec.beneath);
+	free((char *)p->spec.text);
 	free(p);
 }
 
-struct prefetch *prefetch_start(struct role_view *v, const char *beneath,
-				bool persistent)
+struct prefetch *prefetch_start(struct role_view *v,
+				const struct prefetch_spec *spec)
 {
 	struct prefetch *p = xcalloc(1, sizeof(*p));
 
 	p->view = v;
-	p->beneath = beneath ? xstrdup(beneath) : NULL;
-	p->persistent = persistent;
+	p->spec = *spec;
+	p->spec.beneath = spec->beneath ? xstrdup(spec->beneath) : NULL;
+	p->spec.text =
+		spec->text ? xmemdup(spec->text, spec->text_len + 1) : NULL;
+	p->paused = spec->paused;
+	atomic_store(&p->halted, spec->paused);
 	mutex_init(&p->lock, LOCK_PREFETCH);
 	cond_init(&p->changed);
 	if (session_fetcher(v->bundle->session, &p->fetcher, NULL) < 0 ||
@@ -176,27 +273,46 @@ struct prefetch *prefetch_start(struct role_view *v, const char *beneath,
 	return p;
 }
 
+static void tell(struct prefetch *p, bool stopping, bool paused)
+{
+	mutex_lock(&p->lock);
+	p->stopping = stopping;
+	p->paused = paused;
+	atomic_store(&p->halted, stopping || paused);
+	if (paused && (p->report.state == PREFETCH_RUNNING ||
+		       p->report.state == PREFETCH_WAITING))
+		p->report.state = PREFETCH_PAUSED;
+	cond_broadcast(&p->changed);
+	mutex_unlock(&p->lock);
+}
+
+void prefetch_pause(struct prefetch *p, bool paused)
+{
+	tell(p, false, paused);
+}
+
 void prefetch_look(struct prefetch *p, struct prefetch_report *ret)
 {
 	const struct source_set *set;
+	const struct replay *replay;
 
 	mutex_lock(&p->lock);
 	*ret = p->report;
 	set = p->set;
+	replay = p->replay;
 	mutex_unlock(&p->lock);
-	ret->left = ret->state == PREFETCH_DONE || !set
-			    ? 0
-			    : source_set_missing(set);
+	ret->left = 0;
+	if (ret->state != PREFETCH_DONE && set)
+		ret->left = source_set_missing(set);
+	if (ret->state != PREFETCH_DONE && replay)
+		ret->left = replay_missing(replay);
 }
 
 void prefetch_stop(struct prefetch *p)
 {
 	if (!p)
 		return;
-	mutex_lock(&p->lock);
-	atomic_store(&p->stopping, true);
-	cond_broadcast(&p->changed);
-	mutex_unlock(&p->lock);
+	tell(p, true, false);
 	pthread_join(p->thread, NULL);
 	prefetch_free(p);
 }

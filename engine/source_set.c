@@ -63,21 +63,11 @@ struct add_files {
 	uint64_t files, bytes;
 };
 
-static bool lies_beneath(const char *path, const char *folder)
-{
-	size_t n = strlen(folder);
-
-	return !n ||
-	       (!strncmp(path, folder, n) && (path[n] == '/' || !path[n]));
-}
-
 static bool is_chosen(const struct file_choice *which,
 		      const struct tree_node *n, const char *path)
 {
-	if (n->kind != TREE_FILE ||
-	    (which->beneath && !lies_beneath(path, which->beneath)))
-		return false;
-	return !which->glob || glob_match(which->glob, path, strlen(path));
+	return n->kind == TREE_FILE &&
+	       (!which->glob || glob_match(which->glob, path, strlen(path)));
 }
 
 static int add_file(void *ctx, uint32_t node, const struct tree_node *n,
@@ -87,7 +77,10 @@ static int add_file(void *ctx, uint32_t node, const struct tree_node *n,
 	struct tree_source src;
 	int r;
 
-	if (!is_chosen(a->which, n, path))
+	if (!is_chosen(a->which, n, path) ||
+	    (a->which->before &&
+	     chunk_set_add(a->which->before, 0, node,
+			   tree_nodes(a->set->v->tree)) == 0))
 		return 0;
 	if (n->source != TREE_NONE) {
 		r = tree_source(a->set->v->tree, n->source, &src, errp);
@@ -104,12 +97,32 @@ static int add_file(void *ctx, uint32_t node, const struct tree_node *n,
 	return 0;
 }
 
+/* What is not there has no files. */
+static int add_beneath(struct add_files *a, struct error **errp)
+{
+	const struct tree *t = a->set->v->tree;
+	struct tree_node n;
+	uint32_t node;
+	int r;
+
+	if (tree_find(t, a->which->beneath, &node, NULL) < 0)
+		return 0;
+	r = tree_node(t, node, &n, errp);
+	if (r < 0)
+		return r;
+	return n.kind == TREE_DIR
+		       ? tree_walk(t, node, add_file, a, errp)
+		       : add_file(a, node, &n, a->which->beneath, errp);
+}
+
 int source_set_add_files(struct source_set *s, const struct file_choice *which,
 			 uint64_t *ret_files, uint64_t *ret_bytes,
 			 struct error **errp)
 {
 	struct add_files a = {.set = s, .which = which};
-	int r = tree_walk(s->v->tree, TREE_ROOT, add_file, &a, errp);
+	int r = which->beneath
+			? add_beneath(&a, errp)
+			: tree_walk(s->v->tree, TREE_ROOT, add_file, &a, errp);
 
 	*ret_files = a.files;
 	*ret_bytes = a.bytes;

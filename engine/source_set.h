@@ -8,6 +8,7 @@
 #define ENGINE_SOURCE_SET_H
 
 #include "engine/bundle.h"
+#include "engine/chunk_set.h"
 #include "engine/glob.h"
 
 struct source_set;
@@ -16,6 +17,8 @@ struct file_choice {
 	const struct glob *glob; /* NULL: all */
 	const char *beneath;     /* a folder, or one file; NULL: the role */
 	bool externals;
+	/* Files that were chosen before, which do not count; NULL: none. */
+	struct chunk_set *before;
 };
 
 /* @v outlives it. */

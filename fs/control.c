@@ -156,10 +156,32 @@ static const char *has_word(const char *line, const char *word)
 	return !strncmp(line, word, n) && line[n] == ' ' ? line + n + 1 : NULL;
 }
 
+/* "pause" or "resume": what the prefetch is then, or why there is none. */
+static void answer_prefetch(struct mount *m, const char *word,
+			    struct strbuf *out)
+{
+	bool pause = !strcmp(word, "pause");
+	struct prefetch_report r;
+	struct json_writer w;
+
+	json_writer_init(&w, out);
+	if (m->prefetch && (pause || !strcmp(word, "resume"))) {
+		atomic_store(&m->handover->table->prefetch_paused, pause);
+		prefetch_pause(m->prefetch, pause);
+		prefetch_look(m->prefetch, &r);
+		report_prefetch(&r, NULL, &w);
+		return;
+	}
+	json_begin_object(&w, NULL);
+	json_put_str(&w, "why", "this mount prefetches nothing");
+	json_end_object(&w);
+}
+
 static void answer(struct control *c, const char *line, struct strbuf *out)
 {
 	bool http = !strncmp(line, "GET /metrics HTTP/1.", 20);
 	const char *path = has_word(line, "warm");
+	const char *word = has_word(line, "prefetch");
 
 	if (http)
 		strbuf_adds(out, "HTTP/1.0 200 OK\r\nContent-Type: text/plain; "
@@ -170,6 +192,8 @@ static void answer(struct control *c, const char *line, struct strbuf *out)
 		report_status(c->m, out);
 	else if (path)
 		warm_jobs_answer(c->warm, path, out);
+	else if (word)
+		answer_prefetch(c->m, word, out);
 }
 
 /* False: not that. The supervisor answers the client, which may outlive us. */

@@ -55,7 +55,8 @@ struct handover_table {
 	struct digest manifest;
 	struct mount_identity identity; /* all 0: not mounted yet */
 	bool passthrough;
-	bool cloned;   /* each worker has a clone of the device */
+	bool cloned; /* each worker has a clone of the device */
+	atomic_bool prefetch_paused;
 	bool reported; /* whoever asked for the mount was told of it */
 	uint32_t want; /* what was agreed with the kernel */
 	int64_t started_wall_s;

@@ -12,6 +12,8 @@ static const struct verb verbs[] = {
 	 NULL, verb_status},
 	{"upgrade", "DIR", "let this program go on with a mount", 1, 1, NULL,
 	 verb_upgrade},
+	{"prefetch", "DIR pause|resume", "halt what a mount fetches unasked", 2,
+	 2, NULL, verb_prefetch},
 	{"warm", "PATH", "make files of a mount local", 1, 1, NULL, verb_warm},
 	{"version", "", "print versions and what they can do", 0, 0, NULL,
 	 verb_version},

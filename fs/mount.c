@@ -28,13 +28,15 @@
 const struct arg_option mount_verb_options[] = {
 	{"options", 'o', "LIST", true,
 	 "mount options: io=auto|passthrough|cached, allow_other, noexec, "
-	 "readahead_kb=N, watchdog=SECONDS, prefetch=none|role, "
+	 "readahead_kb=N, watchdog=SECONDS, prefetch=WHAT, "
 	 "record=FILE, "
 	 "stacked_cache, sandbox=on|off, fsname=NAME, "
 	 "and any setting by name"},
 	{"foreground", 'f', NULL, false, "stay until the mount ends"},
 	{"prefetch", 0, "WHAT", false,
-	 "fetch in the background: none (default) or role, all of its files"},
+	 "fetch in the background: none (default), role (all of its files), "
+	 "list=FILE (the files that it names), or trace=FILE (what was "
+	 "recorded, in its order)"},
 	{"record", 0, "FILE", false,
 	 "write to FILE in what order content is first asked for"},
 	{"no-sandbox", 0, NULL, false,
@@ -52,7 +54,7 @@ struct caller {
 	struct mount_options options;
 	char **option_texts; /* taken apart; settings lead into them */
 	struct reference ref;
-	char *mountpoint, *log, *record;
+	char *mountpoint, *log, *record, *prefetch;
 	bool received; /* of a device, not a folder */
 	int device;    /* that one; -1 */
 	int ready_fd;
@@ -68,6 +70,7 @@ static void caller_release(struct caller *c)
 	free(c->mountpoint);
 	free(c->log);
 	free(c->record);
+	free(c->prefetch);
 	closep(&c->signals);
 }
 #define cleanup_caller __attribute__((cleanup(caller_release)))
@@ -131,14 +134,16 @@ static char *from_here(const char *path)
 				   : xstrdup(path);
 }
 
-static void read_record(struct caller *c)
+static void read_files(struct caller *c)
 {
+	struct mount_options *o = &c->options;
+
 	if (cli_has(c->cli, "record"))
-		c->options.record = cli_value(c->cli, "record");
-	if (!c->options.record)
-		return;
-	c->record = from_here(c->options.record);
-	c->options.record = c->record;
+		o->record = cli_value(c->cli, "record");
+	if (o->record)
+		o->record = c->record = from_here(o->record);
+	if (o->prefetch_file)
+		o->prefetch_file = c->prefetch = from_here(o->prefetch_file);
 }
 
 static void read_log(struct caller *c)
@@ -199,7 +204,7 @@ static int check_place(struct caller *c, struct error **errp)
 		home && *home ? xasprintf("%s/mops", home)
 			      : xasprintf("%s/.config/mops",
 					  getenv("HOME") ? getenv("HOME") : "");
-	const char *needed[8] = {".", "/etc/mops", config,
+	const char *needed[9] = {".", "/etc/mops", config,
 				 c->cli->settings.cache_dir};
 	size_t n = 4;
 
@@ -209,6 +214,8 @@ static int check_place(struct caller *c, struct error **errp)
 		needed[n++] = c->log;
 	if (c->record)
 		needed[n++] = c->record;
+	if (c->prefetch)
+		needed[n++] = c->prefetch;
 	return place_check(c->mountpoint, needed, errp);
 }
 
@@ -256,7 +263,7 @@ static int read_job(struct caller *c, struct error **errp)
 	if (r < 0)
 		return r;
 	read_log(c);
-	read_record(c);
+	read_files(c);
 	return read_mountpoint(c, errp);
 }
 

@@ -199,3 +199,19 @@ char *mountpoint_path(const char *path)
 		return NULL;
 	return xasprintf("%s/%s", strcmp(parent, "/") ? parent : "", base);
 }
+
+int mount_list_find_ours(const char *dir, struct mount_list *ret,
+			 const struct mount_entry **ret_entry,
+			 struct error **errp)
+{
+	cleanup_free char *path = mountpoint_path(dir);
+	int r = mount_list_read(ret);
+
+	if (r < 0)
+		return error_set_errno(errp, -r, "reading the list of mounts");
+	*ret_entry = path ? mount_list_top(ret, path) : NULL;
+	if (*ret_entry && mount_entry_is_ours(*ret_entry))
+		return 0;
+	return error_set_kind(errp, ERROR_VALIDATION, EINVAL,
+			      "'%s' is not a mount of mopsfs", dir);
+}

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
+
 #define FS_TYPE "fuse.mopsfs"
 
 struct mount_entry {
@@ -38,6 +40,10 @@ void mount_list_release(struct mount_list *l);
 const struct mount_entry *mount_list_top(const struct mount_list *l,
 					 const char *dir);
 bool mount_entry_is_ours(const struct mount_entry *e);
+/* Read the list, and find the mount of mopsfs on @dir, as a user names it. */
+int mount_list_find_ours(const char *dir, struct mount_list *ret,
+			 const struct mount_entry **ret_entry,
+			 struct error **errp);
 
 /*
  * Which mount it is. The number of a superblock goes to another one when it is

@@ -71,13 +71,34 @@ static int set_switch(const char *word, const char *value, bool *ret_off,
 			 value ? value : "");
 }
 
+/* What follows "@word=" in @value; NULL: it begins otherwise, or ends there. */
+static const char *file_of(const char *value, const char *word)
+{
+	size_t n = strlen(word);
+
+	return !strncmp(value, word, n) && value[n] == '=' && value[n + 1]
+		       ? value + n + 1
+		       : NULL;
+}
+
 int mount_options_set_prefetch(struct mount_options *o, const char *value,
 			       struct error **errp)
 {
-	o->prefetch = value && !strcmp(value, "role");
-	if (o->prefetch || (value && !strcmp(value, "none")))
+	const char *list = value ? file_of(value, "list") : NULL;
+	const char *trace = value ? file_of(value, "trace") : NULL;
+
+	o->prefetch_file = list ? list : trace;
+	o->prefetch = list    ? PREFETCH_LIST
+		      : trace ? PREFETCH_TRACE
+			      : PREFETCH_NOTHING;
+	if (list || trace || (value && !strcmp(value, "none")))
 		return 0;
-	return error_set(errp, EINVAL, "'prefetch' is none or role, not '%s'",
+	o->prefetch = PREFETCH_FILES;
+	if (value && !strcmp(value, "role"))
+		return 0;
+	return error_set(errp, EINVAL,
+			 "'prefetch' is none, role, list=FILE or trace=FILE, "
+			 "not '%s'",
 			 value ? value : "");
 }
 

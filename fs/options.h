@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "cli/args.h"
+#include "engine/prefetch.h"
 
 enum io_choice { IO_AUTO, IO_PASSTHROUGH, IO_CACHED };
 
@@ -19,12 +20,14 @@ struct mount_options {
 	bool allow_other;
 	bool noexec;
 	bool no_sandbox;
-	bool prefetch;  /* the role, in the background */
 	bool by_mount8; /* rw, suid and dev are left alone */
 	bool sloppy;    /* unknown words are passed over */
 	/* What mount and df call the source; NULL: the bundle's name. Leads
 	 * into the list. */
 	const char *fsname;
+	enum prefetch_what prefetch; /* in the background */
+	/* The list or trace, read by each worker; NULL. Leads into the list. */
+	const char *prefetch_file;
 	/* Where the order of reads is recorded; NULL. Leads into the list. */
 	const char *record;
 	/* Let the cache lie on a stacked file system (overlayfs); then nothing
@@ -47,7 +50,7 @@ extern const struct mount_options MOUNT_OPTIONS_DEFAULT;
 int mount_options_parse(char *list, struct mount_options *o, struct cli *cli,
 			struct error **errp);
 
-/* What is to be fetched unasked: "none" or "role". */
+/* What is to be fetched unasked: none, role, list=FILE or trace=FILE. */
 int mount_options_set_prefetch(struct mount_options *o, const char *value,
 			       struct error **errp);
 

@@ -11,46 +11,16 @@
 #include "base/io.h"
 #include "base/lock.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "cache/content.h"
+#include "engine/chunk_set.h"
 
 struct recorder {
 	const struct tree *tree;
 	struct record_table *table;
 	struct mutex lock;
-	struct map seen; /* node → a bit for each chunk of its file */
-	bool stopped;    /* nothing more can be kept */
+	struct chunk_set seen; /* of nodes */
+	bool stopped;          /* nothing more can be kept */
 };
-
-/*
- * What was asked for before.
- */
-
-/* A file's chunks are listed in the tree, 32 bytes each, so the bits for them are
- * few beside what the tree itself takes. */
-static unsigned char *bits_locked(struct recorder *r, uint32_t node,
-				  uint64_t size) REQUIRES(r->lock);
-static unsigned char *bits_locked(struct recorder *r, uint32_t node,
-				  uint64_t size)
-{
-	unsigned char *bits = map_get(&r->seen, &node, sizeof(node));
-
-	if (bits)
-		return bits;
-	bits = calloc(1, chunk_count(size) / 8 + 1);
-	if (bits)
-		map_put(&r->seen, &node, sizeof(node), bits);
-	return bits;
-}
-
-static bool set_bit(unsigned char *bits, uint32_t i)
-{
-	unsigned char bit = (unsigned char)(1u << i % 8);
-	bool was = bits[i / 8] & bit;
-
-	bits[i / 8] |= bit;
-	return was;
-}
 
 /*
  * The text.
@@ -116,14 +86,12 @@ static void add_locked(struct recorder *r, uint32_t node, uint32_t chunk)
 void recorder_note(struct recorder *r, uint32_t node, const struct tree_node *n,
 		   uint64_t off, uint64_t len)
 {
-	uint32_t first = (uint32_t)(off / CHUNK_SIZE);
 	uint32_t last = (uint32_t)((off + len - 1) / CHUNK_SIZE);
-	unsigned char *bits;
 
 	mutex_lock(&r->lock);
-	bits = r->stopped ? NULL : bits_locked(r, node, n->size);
-	for (uint32_t i = first; bits && i <= last; i++)
-		if (!set_bit(bits, i))
+	for (uint32_t i = (uint32_t)(off / CHUNK_SIZE);
+	     i <= last && !r->stopped; i++)
+		if (chunk_set_add(&r->seen, node, i, chunk_count(n->size)) > 0)
 			add_locked(r, node, i);
 	mutex_unlock(&r->lock);
 }
@@ -147,14 +115,13 @@ static void mark_locked(struct recorder *r, uint32_t node, uint64_t first,
 			uint64_t count)
 {
 	struct tree_node n;
-	unsigned char *bits;
+	uint64_t end;
 
 	if (tree_node(r->tree, node, &n, NULL) < 0 || n.kind != TREE_FILE)
 		return;
-	bits = bits_locked(r, node, n.size);
-	for (uint64_t i = first;
-	     bits && i < MIN(first + count, (uint64_t)chunk_count(n.size)); i++)
-		set_bit(bits, (uint32_t)i);
+	end = MIN(first + count, (uint64_t)chunk_count(n.size));
+	for (uint64_t i = first; i < end; i++)
+		chunk_set_add(&r->seen, node, (uint32_t)i, chunk_count(n.size));
 }
 
 static int adopt_text_locked(struct recorder *r, const char *text, size_t len)
@@ -218,14 +185,9 @@ struct recorder *recorder_new(const struct tree *tree,
 
 void recorder_free(struct recorder *r)
 {
-	size_t pos = 0;
-	void *bits;
-
 	if (!r)
 		return;
-	while (map_next(&r->seen, &pos, NULL, NULL, &bits))
-		free(bits);
-	map_release(&r->seen);
+	chunk_set_release(&r->seen);
 	mutex_destroy(&r->lock);
 	free(r);
 }

@@ -94,6 +94,7 @@ void report_prefetch(const struct prefetch_report *r, const char *key,
 	put_count(w, "bytes", r->bytes);
 	put_count(w, "bytes_left", r->left);
 	put_count(w, "files", r->files);
+	put_count(w, "skipped", r->skipped);
 	json_put_str(w, "state", prefetch_state_names[r->state]);
 	if (*r->why)
 		json_put_str(w, "why", r->why);

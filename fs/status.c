@@ -67,6 +67,7 @@ static void print_worker(const struct json *w)
 static void print_prefetch(const struct json *p)
 {
 	const char *why = json_str(json_get(p, "why"));
+	long long skipped = (long long)number(p, "skipped");
 
 	if (!p)
 		return;
@@ -75,6 +76,9 @@ static void print_prefetch(const struct json *p)
 		   output_size((uint64_t)number(p, "bytes_left")).str,
 		   output_size((uint64_t)number(p, "bytes")).str,
 		   why ? "; " : "", why ? why : "");
+	if (skipped)
+		print_line(stdout, "  prefetch: %lld lines name nothing here",
+			   skipped);
 }
 
 static void print_sandbox(const struct json *s)

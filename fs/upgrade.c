@@ -47,20 +47,12 @@ static int ask(const struct mount_entry *e, const char *program,
 int verb_upgrade(struct cli *cli, struct error **errp)
 {
 	cleanup_mount_list struct mount_list mounts = {0};
-	cleanup_free char *dir = mountpoint_path(cli->args[0]);
 	const struct mount_entry *e;
 	char program[1000];
-	int r = mount_list_read(&mounts);
+	int r = mount_list_find_ours(cli->args[0], &mounts, &e, errp);
 
 	if (r < 0)
-		return error_set_errno(errp, -r, "reading the list of mounts");
-	e = dir ? mount_list_top(&mounts, dir) : NULL;
-	if (!e || !mount_entry_is_ours(e))
-		return error_kind(errp,
-				  error_set(errp, EINVAL,
-					    "'%s' is not a mount of mopsfs",
-					    cli->args[0]),
-				  ERROR_VALIDATION);
+		return r;
 	r = own_path(program, sizeof(program), errp);
 	return r < 0 ? r : ask(e, program, errp);
 }

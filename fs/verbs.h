@@ -26,6 +26,7 @@ int mount_helper_main(int argc, char *const *argv);
 int verb_umount(struct cli *cli, struct error **errp);
 int verb_status(struct cli *cli, struct error **errp);
 int verb_upgrade(struct cli *cli, struct error **errp);
+int verb_prefetch(struct cli *cli, struct error **errp);
 int verb_warm(struct cli *cli, struct error **errp);
 int verb_version(struct cli *cli, struct error **errp);
 

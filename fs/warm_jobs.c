@@ -68,7 +68,9 @@ static int start(struct warm_jobs *w, const char *path, struct error **errp)
 	if (w->n == JOBS_MAX)
 		return error_set(errp, EBUSY, "%d others warm this mount now",
 				 JOBS_MAX);
-	job->prefetch = prefetch_start(w->m->view, path, false);
+	job->prefetch = prefetch_start(
+		w->m->view, &(struct prefetch_spec){.what = PREFETCH_FILES,
+						    .beneath = path});
 	if (!job->prefetch)
 		return error_set_errno(errp, EAGAIN, "starting a thread");
 	job->path = xstrdup(path);

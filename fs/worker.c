@@ -29,6 +29,7 @@
 #include "base/time.h"
 #include "cli/output.h"
 #include "engine/prefetch.h"
+#include "engine/trace.h"
 #include "engine/trim.h"
 #include "fs/attach.h"
 #include "fs/control.h"
@@ -54,6 +55,8 @@ struct worker {
 	int link; /* to the supervisor */
 	struct mount mount;
 	struct control *control;
+	char *prefetch_text; /* the list or trace; NULL */
+	size_t prefetch_len;
 
 	struct mutex lock;
 	struct cond changed;
@@ -354,6 +357,54 @@ static int take_over(struct worker *w, struct error **errp)
 	return 0;
 }
 
+static int read_text(struct worker *w, struct error **errp)
+{
+	const char *path = w->job->options->prefetch_file;
+	int r = io_read_file(AT_FDCWD, path, TRACE_BYTES_MAX, &w->prefetch_text,
+			     &w->prefetch_len);
+
+	return r < 0 ? error_set_errno(errp, -r, "'%s'", path) : 0;
+}
+
+/* While files can be read. What a successor reads is parsed when it is in its
+ * sandbox; and that it finds nothing is no reason to end the mount. */
+static int load_prefetch(struct worker *w, struct error **errp)
+{
+	const struct mount_options *o = w->job->options;
+	cleanup_error struct error *err = NULL;
+	int r = o->prefetch_file ? read_text(w, &err) : 0;
+
+	if (r < 0 && w->handover->successor) {
+		log_warn("nothing is prefetched any more: %s", err->message);
+		return 0;
+	}
+	if (r == 0 && o->prefetch_file && !w->handover->successor)
+		r = prefetch_check(o->prefetch, w->prefetch_text,
+				   w->prefetch_len, &err);
+	if (r < 0)
+		error_prefix(&err, error_kind(&err, r, ERROR_VALIDATION),
+			     "prefetch");
+	return error_propagate(errp, &err, r);
+}
+
+static void start_prefetch(struct worker *w)
+{
+	struct prefetch_spec spec = {
+		.what = w->job->options->prefetch,
+		.text = w->prefetch_text,
+		.text_len = w->prefetch_len,
+		.persistent = true,
+		.paused = atomic_load(&w->handover->table->prefetch_paused),
+	};
+
+	if (spec.what == PREFETCH_NOTHING || w->job->settings->offline ||
+	    (w->job->options->prefetch_file && !spec.text))
+		return;
+	w->mount.prefetch = prefetch_start(w->mount.view, &spec);
+	free(w->prefetch_text);
+	w->prefetch_text = NULL;
+}
+
 static void let_go(void *opens)
 {
 	opens_let_go(opens);
@@ -365,7 +416,9 @@ static int set_up(struct worker *w, struct error **errp)
 	int r;
 
 	op.cancelled = &w->cancelled;
-	r = open_bundle(w, &op, errp);
+	r = load_prefetch(w, errp);
+	if (r == 0)
+		r = open_bundle(w, &op, errp);
 	if (r < 0)
 		return r;
 	make_mount(w);
@@ -379,8 +432,7 @@ static int set_up(struct worker *w, struct error **errp)
 		give_up_rights(w, control_listener(w->control));
 	w->mount.trimmer =
 		trimmer_start(w->mount.session, let_go, w->mount.opens);
-	if (w->job->options->prefetch && !w->job->settings->offline)
-		w->mount.prefetch = prefetch_start(w->mount.view, NULL, true);
+	start_prefetch(w);
 	return 0;
 }
 

@@ -73,9 +73,9 @@ def nothing_comes_unasked(env):
             if "prefetch" in status(env, at):
                 raise Failed(str(status(env, at)))
             check("state", state_of(at, "one/big.bin"), "absent")
-    for how in (("--prefetch", "all"), ("-o", "prefetch"), ("-o", "prefetch=list")):
+    for how in (("--prefetch", "all"), ("-o", "prefetch"), ("-o", "prefetch=list"), ("-o", "prefetch=list="), ("--prefetch", "trace=")):
         p = env.mopsfs("mount", "demo:1", env.fresh("mnt"), *how, code=2)
-        if b"none or role" not in p.stderr:
+        if b"none, role, list=FILE" not in p.stderr:
             raise Failed(p.stderr.decode())
 
 

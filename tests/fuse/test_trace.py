@@ -1,14 +1,17 @@
 #!/usr/bin/python3
 """In what order readers asked for what: recorded by a mount, and what is done with it."""
+import functools
 import json
 import os
+import statistics
 import pathlib
 import signal
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import Failed, wait_for  # noqa: E402
+from mopstest import Failed, fault_registry, same, snapshot, wait_for  # noqa: E402
 
 MIB = 1 << 20
 HEAD = "mops-trace 1\n"
@@ -51,9 +54,9 @@ def read_at(at, top, path, off, n=4096):
 
 
 # What a job reads, and the trace of that.
-JOB = (("big/b.bin", 9 * MIB), ("small/file 7", 0), ("big/a.bin", 3 * MIB), ("big/a.bin", 4 * MIB),
+JOB = (("big/b.bin", 9 * MIB), ("small/file 7", 0), ("big/a.bin", 10 * MIB), ("big/a.bin", 11 * MIB),
        ("big/b.bin", 9 * MIB + 8192), ("big/a.bin", 0), ("small/file 7", 0), ("small/file 3", 0), ("big/b.bin", 12 * MIB))
-ROWS = HEAD + ("9 1 big/b.bin\n0 1 small/file 7\n3 2 big/a.bin\n0 1 big/a.bin\n"
+ROWS = HEAD + ("9 1 big/b.bin\n0 1 small/file 7\n10 2 big/a.bin\n0 1 big/a.bin\n"
                "0 1 small/file 3\n12 1 big/b.bin\n")
 
 
@@ -136,5 +139,205 @@ def a_place_that_cannot_be_is_refused(env):
         raise Failed("a mount that was none left a trace")
 
 
-mopstest.run([a_mount_records_the_order_of_first_demand, it_goes_on_when_the_worker_is_replaced,
+class Asked:
+    """The embedded registry over HTTP, and what is asked of it, @delay late."""
+
+    def __init__(self, env, delay=0.0):
+        self.server = fault_registry(env)
+        self.ref = (f"{self.server.host}/demo:1", "--plain-http")
+        self.ranges, self.delay = [], delay
+        self.server.data = functools.cache(self.server.data)  # it would read the whole blob each time
+        answer = self.server.blob
+
+        def blob(x, digest):
+            if x.method == "GET":
+                at = x.header("range")
+                self.ranges.append((digest, int(at.split("=")[1].split("-")[0]) if at else 0))
+                time.sleep(self.delay)
+            answer(x, digest)
+        self.server.blob = blob
+
+    def big(self, top):
+        """(file, chunk) of what was asked of the big files; other blobs are None."""
+        names = {"sha256:" + mopstest.sha256_file(f): f"big/{f.name}" for f in (top / "big").iterdir()}
+        return [(names.get(d), off // MIB) for d, off in self.ranges]
+
+
+def wait_for_prefetch(env, at, state="done"):
+    wait_for(f"a prefetch that is {state}", lambda: status(env, at)["prefetch"]["state"] == state, 60)
+    return status(env, at)["prefetch"]
+
+
+def a_trace_is_fetched_in_its_order(env):
+    top = bundle(env)
+    trace = env.base / "trace"
+    asked = Asked(env)
+    with env.mount(*asked.ref, "--record", trace, *SLOW) as at:
+        run_job(at, top)
+    check("trace", trace.read_text(), ROWS)
+    for how in (("--prefetch", f"trace={trace}"), ("-o", f"prefetch=trace={trace}")):
+        env.new_cache()
+        # One thread for the background: the order is exact.
+        with env.mount(*asked.ref, *how, *SLOW, "--concurrency", "1") as at:
+            seen = wait_for_prefetch(env, at)
+            check("status", (seen["files"], seen["bytes_left"], seen["skipped"]), (4, 0, 0))
+            check("order", asked.big(top)[-5:], [("big/b.bin", 9), (None, 0), ("big/a.bin", 10),
+                                                 ("big/a.bin", 0), ("big/b.bin", 12)])
+            before = len(asked.ranges)
+            misses = status(env, at)["misses"]
+            run_job(at, top)
+            check("requests", len(asked.ranges), before)
+            check("misses", status(env, at)["misses"], misses)
+            check("state", os.getxattr(at / "big/a.bin", "user.mops.state"), b"partial 3/12")
+    # All threads: the same, nothing twice.
+    env.new_cache()
+    asked.ranges.clear()
+    with env.mount(*asked.ref, "--prefetch", f"trace={trace}") as at:
+        wait_for_prefetch(env, at)
+        check("all", sorted(x for x in asked.big(top) if x[0]),
+              [("big/a.bin", 0), ("big/a.bin", 10), ("big/b.bin", 9), ("big/b.bin", 12)])
+        same(snapshot(top), snapshot(at))
+
+
+def what_a_trace_names_elsewhere_is_passed_over(env):
+    bundle(env)
+    trace = env.base / "trace"
+    asked = Asked(env)
+    trace.write_text(HEAD + "0 1 no/such/file\n13 1 big/a.bin\n0 1 big\n0 4294967295 small/file 1\n12 9 big/b.bin\n")
+    with env.mount(*asked.ref, "--prefetch", f"trace={trace}") as at:
+        seen = wait_for_prefetch(env, at)
+        check("status", (seen["files"], seen["skipped"]), (2, 3))
+        if "3 lines" not in env.mopsfs("status", at).stdout.decode():
+            raise Failed("status does not say so")
+
+
+def what_is_no_trace_is_refused(env):
+    bundle(env)
+    trace = env.base / "trace"
+    for text in ("", "mops-trace 2\n", HEAD + "0 1 ../../etc/passwd\n", HEAD + "0 1 a", HEAD + "0 0 a\n"):
+        trace.write_text(text)
+        p = env.mopsfs("mount", "demo:1", env.fresh("mnt"), "--prefetch", f"trace={trace}", code=2)
+        if b"trace" not in p.stderr:
+            raise Failed(p.stderr.decode())
+    with open(trace, "wb") as f:
+        f.truncate(64 * MIB)
+    env.mopsfs("mount", "demo:1", env.fresh("mnt"), "--prefetch", f"trace={trace}", code=2)
+    env.mopsfs("mount", "demo:1", env.fresh("mnt"), "--prefetch", "trace=/nowhere", code=2)
+    env.mopsfs("mount", "demo:1", env.fresh("mnt"), "--prefetch", f"list={env.base}", code=2)
+
+
+def a_list_is_fetched_in_its_order(env):
+    top = bundle(env)
+    names = env.base / "names"
+    names.write_text("# first\nbig/b.bin\nno/such\n\nsmall/\n**/a.*\nbig\n")
+    asked = Asked(env)
+    for how in (("--prefetch", f"list={names}"), ("-o", f"prefetch=list={names}")):
+        env.new_cache()
+        asked.ranges.clear()
+        with env.mount(*asked.ref, *how, "--concurrency", "1") as at:
+            seen = wait_for_prefetch(env, at)
+            check("files", (seen["files"], seen["bytes"], seen["bytes_left"]),
+                  (22, sum(f.stat().st_size for f in top.rglob("*") if f.is_file()), 0))
+            names_asked = [n for n, _ in asked.big(top)]
+            check("order", [n for i, n in enumerate(names_asked) if n not in names_asked[i - 1:i]][-3:],
+                  ["big/b.bin", None, "big/a.bin"])
+        with env.mount("demo:1", "--offline") as at:
+            same(snapshot(top), snapshot(at))
+    names.write_text("big/a.bin\n")
+    env.new_cache()
+    with env.mount(*asked.ref, "--prefetch", f"list={names}") as at:
+        check("files", wait_for_prefetch(env, at)["files"], 1)
+        check("other", os.getxattr(at / "big/b.bin", "user.mops.state"), b"absent")
+    names.write_text("../up\n")
+    p = env.mopsfs("mount", "demo:1", env.fresh("mnt"), "--prefetch", f"list={names}", code=2)
+    if b"line 1" not in p.stderr:
+        raise Failed(p.stderr.decode())
+
+
+def scattered(env, name="a.bin", chunks=64):
+    """A bundle with two files, and a trace of one of them, backwards."""
+    mopstest.need_root()
+    top = env.fresh("ws")
+    for i, n in enumerate(("a.bin", "b.bin")):
+        mopstest.write_random(top / "big" / n, (chunks if n == name else 64) * MIB, 20 + i)
+    env.push(top, "demo:1")
+    trace = env.base / "trace"
+    trace.write_text(HEAD + "".join(f"{i} 1 big/{name}\n" for i in range(chunks - 1, -1, -1)))
+    return top, trace
+
+
+def it_can_be_paused(env):
+    top, trace = scattered(env)
+    asked = Asked(env, delay=0.05)
+    for what in (f"trace={trace}", "role"):
+        env.new_cache()
+        with env.mount(*asked.ref, "--prefetch", what, "--concurrency", "2") as at:
+            wait_for("its begin", lambda: status(env, at)["prefetch"]["bytes"])
+            env.mopsfs("prefetch", at, "pause")
+            wait_for("quiet", lambda: status(env, at)["fetch"]["in_flight"] == 0)
+            check("state", status(env, at)["prefetch"]["state"], "paused")
+            left = status(env, at)["prefetch"]["bytes_left"]
+            if not left:
+                raise Failed(f"{what} was over already")
+            n = len(asked.ranges)
+            read_at(at, top, "big/b.bin", 33 * MIB)  # readers go on
+            os.kill(status(env, at)["pid"], signal.SIGKILL)  # and a successor is paused, too
+            read_at(at, top, "big/b.bin", 33 * MIB)
+            time.sleep(0.5)
+            check("state", status(env, at)["prefetch"]["state"], "paused")
+            if len(asked.ranges) > n + 2:
+                raise Failed(f"{len(asked.ranges) - n} requests while it is paused")
+            env.mopsfs("prefetch", at, "resume")
+            check("left", wait_for_prefetch(env, at)["bytes_left"], 0)
+    with env.mount("demo:1") as at:
+        p = env.mopsfs("prefetch", at, "pause", code=2)
+        if b"prefetches nothing" not in p.stderr:
+            raise Failed(p.stderr.decode())
+        env.mopsfs("prefetch", at, "stop", code=2)
+    env.mopsfs("prefetch", env.base, "pause", code=2)
+
+
+def a_successor_goes_on_with_it(env):
+    top, trace = scattered(env)
+    asked = Asked(env, delay=0.02)
+    with env.mount(*asked.ref, "--prefetch", f"trace={trace}", "--concurrency", "2") as at:
+        for _ in range(3):
+            os.kill(status(env, at)["pid"], signal.SIGKILL)
+            time.sleep(0.1)
+        trace.unlink()  # what the next one does not find, it does without
+        wait_for_prefetch(env, at)
+        os.kill(status(env, at)["pid"], signal.SIGKILL)
+        same(snapshot(top), snapshot(at))
+        if "prefetch" in status(env, at):
+            raise Failed("a trace that is gone is replayed")
+
+
+def a_reader_waits_no_longer(env):
+    """Demand beside a replay of single chunks, against demand alone: over a store that is 50 ms away."""
+    top, trace = scattered(env, chunks=192)
+    asked = Asked(env, delay=0.05)
+    median = {}
+    for what in ("none", f"trace={trace}"):
+        env.new_cache()
+        with env.mount(*asked.ref, "--prefetch", what, *SLOW) as at:
+            times = []
+            for i in range(0, 60, 4):
+                since = time.monotonic()
+                read_at(at, top, "big/b.bin", i * MIB)
+                times.append(time.monotonic() - since)
+                time.sleep(0.01)
+            median[what] = statistics.median(times)
+            if what != "none" and not status(env, at)["prefetch"]["bytes_left"]:
+                raise Failed("nothing was replayed meanwhile")
+            if what != "none":
+                wait_for_prefetch(env, at)
+    print(f"# median of a cold read: {median['none'] * 1000:.0f} ms alone, "
+          f"{median[f'trace={trace}'] * 1000:.0f} ms beside a replay", flush=True)
+    if median[f"trace={trace}"] > 1.5 * median["none"] + 0.02:
+        raise Failed(str(median))
+
+
+mopstest.run([a_trace_is_fetched_in_its_order, what_a_trace_names_elsewhere_is_passed_over,
+              what_is_no_trace_is_refused, a_list_is_fetched_in_its_order, it_can_be_paused,
+              a_successor_goes_on_with_it, a_reader_waits_no_longer, a_mount_records_the_order_of_first_demand, it_goes_on_when_the_worker_is_replaced,
               it_goes_on_over_an_upgrade, it_is_written_meanwhile, a_place_that_cannot_be_is_refused])

@@ -52,6 +52,21 @@ Test(options, takes_our_own_words)
 	cr_expect(eq(uint, o.watchdog_s, 5));
 }
 
+Test(options, knows_what_to_fetch_unasked)
+{
+	cr_assert(eq(int, parse("prefetch=role"), 0));
+	cr_expect(o.prefetch == PREFETCH_FILES && !o.prefetch_file);
+	cr_assert(eq(int, parse("prefetch=list=/a=b"), 0));
+	cr_expect(o.prefetch == PREFETCH_LIST);
+	cr_expect(eq(str, (char *)o.prefetch_file, "/a=b"));
+	cr_assert(eq(int, parse("prefetch=trace=t,record=r"), 0));
+	cr_expect(o.prefetch == PREFETCH_TRACE);
+	cr_expect(eq(str, (char *)o.prefetch_file, "t"));
+	cr_expect(eq(str, (char *)o.record, "r"));
+	cr_assert(eq(int, parse("prefetch=trace=t,prefetch=none"), 0));
+	cr_expect(o.prefetch == PREFETCH_NOTHING && !o.prefetch_file);
+}
+
 Test(options, takes_what_fstab_says_anyway)
 {
 	cr_expect(eq(int,
