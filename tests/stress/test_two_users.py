@@ -7,12 +7,14 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import pathlib
 import random
 import shutil
 import signal
 import stat
+import struct
 import sys
 import time
 
@@ -80,6 +82,25 @@ def child(uid, work):
         raise Failed(f"the hostile user got too far: {status}")
 
 
+class Tally:
+    """Acts that came off, or were refused as they must be, by name. A child's parent sees them, too."""
+
+    def __init__(self, names):
+        self.names = sorted(names)
+        self.counts = mmap.mmap(-1, 8 * len(self.names))
+
+    def add(self, name):
+        at = 8 * self.names.index(name)
+        struct.pack_into("Q", self.counts, at, struct.unpack_from("Q", self.counts, at)[0] + 1)
+
+    def all_happened(self, who, names=None):
+        counts = dict(zip(self.names, struct.unpack(f"{len(self.names)}Q", self.counts)))
+        counts = {k: v for k, v in counts.items() if k in (names or self.names)}
+        print(f"# {who}: " + ", ".join(f"{k} {v}" for k, v in counts.items()))
+        if 0 in counts.values():
+            raise Failed(f"{who} never did: {[k for k, v in counts.items() if not v]}")
+
+
 class Vandal:
     """What the owner of a cache can do to it while another user reads it."""
 
@@ -89,7 +110,9 @@ class Vandal:
         self.aside = cache / "aside"
         self.saved = {p.relative_to(self.blobs): p.read_bytes() for p in self.blobs.glob("??/*")}
         self.held = {}
-        self.done = 0
+        self.ways = (self.flip, self.append, self.truncate, self.symlink, self.fifo, self.folder, self.swap,
+                     self.lock, self.writing, self.writing)
+        self.done = Tally({w.__name__ for w in self.ways} | {"lease", "restore"})
 
     def restore(self, path):
         """The right bytes, so that there is something to be tempted by."""
@@ -151,6 +174,7 @@ class Vandal:
         self.held[path] = fd
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        self.done.add("lease")
 
     def writing(self, path):
         """Wrong bytes and the right ones, in turns, as fast as it goes."""
@@ -170,16 +194,16 @@ class Vandal:
                 os.close(self.held.pop(path))
             time.sleep(0.001)
             return
-        way = self.random.choice([self.flip, self.append, self.truncate, self.symlink, self.fifo, self.folder,
-                                  self.swap, self.lock, self.writing, self.writing])
+        way = self.random.choice(self.ways)
         with contextlib.suppress(OSError):
             if path.is_symlink() or not path.is_file():  # a FIFO would hold us up
                 self.restore(path)
             way(path)
+            self.done.add(way.__name__)
         if self.random.random() < 0.6:
             with contextlib.suppress(OSError):
                 self.restore(path)
-        self.done += 1
+                self.done.add("restore")
 
 
 class Burglar:
@@ -187,11 +211,15 @@ class Burglar:
 
     def __init__(self, cache):
         self.cache = cache
+        self.done = Tally({"rename", "rmdir", "chmod", "mkdir", "mkfifo", "open", "truncate", "unlink"})
 
     def must_fail(self, what, *args):
         try:
             what(*args)
-        except (PermissionError, FileNotFoundError, NotADirectoryError):
+        except PermissionError:
+            self.done.add(what.__name__)
+            return
+        except (FileNotFoundError, NotADirectoryError):
             return
         raise Failed(f"{what.__name__}{args} worked")
 
@@ -317,6 +345,8 @@ def a_hostile_member_of_the_group(env):
             if n % 3 != 2:  # else with what is there
                 shutil.rmtree(at / str(ALICE), ignore_errors=True)
             use(alice, want, n)
+    vandal.done.all_happened("the vandal")
+    burglar.done.all_happened("the burglar")
     p = alice.mops("verify", "--cache", "--json")
     if json.loads(p.stdout).get("damaged"):
         raise Failed(p.stdout.decode())
@@ -336,6 +366,7 @@ def mounts_beside(env, want, vandal, own, settings):
                 same(want, snapshot(mnt), f"mount {n}, read {i}")
                 with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
                     f.write("1")
+    vandal.done.all_happened("the vandal")
 
 
 def a_mount_above_a_hostile_members_cache(env):
@@ -360,11 +391,13 @@ def a_hostile_owner_of_an_alternate(env):
     want = world(env)
     theirs, mallory = readable_cache(env, MALLORY)
     mallory.mops("pull", "demo:1")
-    with child(MALLORY, Vandal(theirs, 3)):
+    vandal = Vandal(theirs, 3)
+    with child(MALLORY, vandal):
         for n in range(ROUNDS):
             alice = User(env, ALICE, MOPS_CACHE_ALTERNATES=str(theirs))
             alice.vars["MOPS_CACHE_DIR"] = str(alice.path("cache"))
             use(alice, want, n)
+    vandal.done.all_happened("the vandal")
 
 
 def a_sites_cache(env):
@@ -447,12 +480,14 @@ def private_caches(env):
     alice = User(env, ALICE, MOPS_CACHE_DIR=str(top / "alice"))
     mallory = User(env, MALLORY, MOPS_CACHE_DIR=str(top / "alice"))
     alice.mops("pull", "demo:1")
-    with child(MALLORY, Burglar(top / "alice")):
+    burglar = Burglar(top / "alice")
+    with child(MALLORY, burglar):
         for n in range(4):
             use(alice, want, n)
             mallory.mops("pull", "demo:1", code=None)
             if mallory.mops("pull", "demo:1", code=None).returncode == 0:
                 raise Failed("a private cache was used by another user")
+    burglar.done.all_happened("the burglar", ("rename", "rmdir", "chmod"))  # he sees no more of it
     alice.vars["MOPS_CACHE_DIR"] = str(top / "mallory")
     mallory.vars["MOPS_CACHE_DIR"] = str(top / "mallory")
     mallory.mops("pull", "demo:1")
