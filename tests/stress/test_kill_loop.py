@@ -179,6 +179,10 @@ class World:
         self.archive = env.base / "archive.tar"
         env.mops("export", self.ref, "-q", "-o", self.archive)
         env.new_cache()
+        start = time.monotonic()
+        self.all_succeed()
+        # Between two kills: on a slow machine longer, so that some come to their end.
+        self.pause = max(1, (time.monotonic() - start) / 5)
 
     def epoch(self, kills):
         """Until so many were killed at work; then all are."""
@@ -186,7 +190,7 @@ class World:
         while hits < kills:
             while len(jobs) < AT_ONCE:
                 jobs.append(RANDOM.choice(KINDS)(self))
-            time.sleep(RANDOM.uniform(0.005, 0.1))
+            time.sleep(RANDOM.uniform(0.005, 0.1) * self.pause)
             for job in [j for j in jobs if j.proc.poll() is not None]:
                 jobs.remove(job)
                 job.over(False)
@@ -221,7 +225,10 @@ def killed_at_random(env):
         sound_cache(env.cache(), LASTING)
         if RANDOM.random() < 0.5:
             shutil.rmtree(env.cache())
-    print(f"# {kills} processes were killed at work, {finished} others ended well")
+    print(f"# {kills} processes were killed at work, {finished} others ended well, "
+          f"pauses of up to {0.1 * world.pause:.2f} s")
+    if finished < kills // 10:
+        raise Failed("hardly a process came to its end: kills and work did not meet")
 
 
 run([killed_at_random])
