@@ -205,6 +205,20 @@ static int join_list(const struct yaml_doc *doc, const struct yaml_node *n,
 	return 0;
 }
 
+#define QUOTED_MAX 64
+
+/* A value that is refused, as an error quotes it; heap. */
+static char *quoted(const char *text)
+{
+	size_t n = 0, chars = 0;
+
+	while (text[n] && (chars < QUOTED_MAX || (text[n] & 0xc0) == 0x80)) {
+		chars += (text[n] & 0xc0) != 0x80; /* not within one */
+		n++;
+	}
+	return xasprintf("'%.*s%s'", (int)n, text, text[n] ? "…" : "");
+}
+
 static int load_member(struct settings *s, const struct yaml_doc *doc,
 		       const struct yaml_node *n, struct error **errp)
 {
@@ -228,9 +242,12 @@ static int load_member(struct settings *s, const struct yaml_doc *doc,
 	if (r < 0)
 		return r;
 	flaw = set(s, i, &v, doc->file);
-	if (flaw)
-		return yaml_error(doc, n, errp, "%s: '%s' %s", n->key, v.text,
+	if (flaw) {
+		cleanup_free char *value = quoted(v.text);
+
+		return yaml_error(doc, n, errp, "%s: %s %s", n->key, value,
 				  flaw);
+	}
 	return 0;
 }
 
@@ -276,9 +293,12 @@ static int load_environment(struct settings *s, struct error **errp)
 		if (!v.text || !*v.text)
 			continue;
 		flaw = set(s, i, &v, name);
-		if (flaw)
-			return error_set(errp, EINVAL, "%s: '%s' %s", name,
-					 v.text, flaw);
+		if (flaw) {
+			cleanup_free char *value = quoted(v.text);
+
+			return error_set(errp, EINVAL, "%s: %s %s", name, value,
+					 flaw);
+		}
 	}
 	return 0;
 }
@@ -297,9 +317,12 @@ static int load_flag(struct settings *s, const struct settings_flag *f,
 		return error_set(errp, EINVAL, "--%s: the value is empty",
 				 f->name);
 	flaw = set(s, i, &v, "flag");
-	if (flaw)
-		return error_set(errp, EINVAL, "--%s: '%s' %s", f->name, v.text,
+	if (flaw) {
+		cleanup_free char *value = quoted(v.text);
+
+		return error_set(errp, EINVAL, "--%s: %s %s", f->name, value,
 				 flaw);
+	}
 	return 0;
 }
 

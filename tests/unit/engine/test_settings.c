@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/io.h"
+#include "base/strbuf.h"
 #include "engine/units.h"
 #include "tests/lib/tmpdir.h"
 
@@ -441,4 +442,45 @@ Test(settings, an_unreadable_file_is_no_absent_one)
 	cr_assert(eq(int, io_mkdirs(system_file, 0755), 0));
 	cr_assert(lt(int, load(NULL, 0, &s, &err), 0));
 	cr_expect(strstr(err->message, system_file) != NULL);
+}
+
+/* As a flag, as a variable and in a file. */
+static void expect_quoted(const char *value, const char *quoted)
+{
+	struct settings_flag flag = {"io_timeout", value};
+	cleanup_free char *user = user_file();
+	cleanup_free char *in_file = xasprintf("io_timeout: '%s'\n", value);
+
+	for (int i = 0; i < 3; i++) {
+		cleanup_settings struct settings s = {0};
+		cleanup_error struct error *err = NULL;
+
+		if (i == 1)
+			setenv("MOPS_IO_TIMEOUT", value, 1);
+		if (i == 2)
+			write_text(user, in_file);
+		cr_assert(eq(int, load(&flag, i == 0, &s, &err), -EINVAL));
+		cr_expect(strstr(err->message, quoted) != NULL, "%s",
+			  err->message);
+		unsetenv("MOPS_IO_TIMEOUT");
+	}
+	unlink(user);
+}
+
+Test(settings, an_error_quotes_no_more_than_64_characters)
+{
+	cleanup_strbuf struct strbuf v = STRBUF_INIT, q = STRBUF_INIT;
+
+	strbuf_addc(&q, '\'');
+	for (int i = 0; i < 64; i++) {
+		strbuf_adds(&v, i & 1 ? "é" : "e");
+		strbuf_adds(&q, i & 1 ? "é" : "e");
+	}
+	strbuf_adds(&q, "' ");
+	expect_quoted(strbuf_str(&v), strbuf_str(&q));
+	strbuf_truncate(&q, q.len - 2);
+	strbuf_adds(&q, "…' ");
+	for (int i = 0; i < 30000; i++)
+		strbuf_adds(&v, "ö");
+	expect_quoted(strbuf_str(&v), strbuf_str(&q));
 }
