@@ -24,18 +24,27 @@ static bool is_in_a_mount(const char *path)
 /* The mopsfs that was installed with this program; else the one in PATH. */
 static int run_mopsfs(const struct cli *cli, struct error **errp)
 {
-	const char *argv[8] = {"mopsfs", "warm"};
+	const char *argv[10] = {"mopsfs", "warm"};
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
 	size_t k = 2;
 
+	if (cli->n_flags)
+		return error_set(
+			errp, EINVAL,
+			"'%s' lies in a mount, which keeps its role "
+			"and settings: only --json, --quiet, --verbose "
+			"and --no-progress are for a path",
+			cli->args[0]);
 	if (cli->json)
 		argv[k++] = "--json";
 	if (cli->quiet)
 		argv[k++] = "--quiet";
 	if (cli->no_progress)
 		argv[k++] = "--no-progress";
+	if (cli->verbose)
+		argv[k++] = cli->verbose > 1 ? "-vv" : "-v";
 	argv[k++] = "--";
 	argv[k] = cli->args[0];
 	self[n > 0 ? n : 0] = '\0';

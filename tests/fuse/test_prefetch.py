@@ -128,6 +128,19 @@ def warm_of_a_reference_fills_the_cache(env):
         same(snapshot(top), snapshot(at))
 
 
+def warm_of_a_path_drops_no_flag(env):
+    bundle(env)
+    with env.mount("demo:1") as at:
+        for flag in (("--role", "default"), ("--offline",), ("--limit-rate", "1MB")):
+            p = env.mops("warm", at / "one", *flag, code=2)
+            check("in the error", b"which keeps its role" in p.stderr, True)
+        echo = env.dir("fake") / "mopsfs"
+        echo.write_text('#!/bin/sh\necho "$@"\n')
+        echo.chmod(0o755)
+        p = env.mops("warm", at / "one", "-q", "-v", "-v", env={"PATH": f"{echo.parent}:{os.environ['PATH']}"})
+        check("passed on", p.stdout.decode(), f"warm --quiet -vv -- {at}/one\n")
+
+
 def warm_says_what_it_cannot_do(env):
     bundle(env)
     env.mops("warm", "nothing:1", code=1)
@@ -141,4 +154,4 @@ def warm_says_what_it_cannot_do(env):
 
 mopstest.run([a_role_comes_unasked, nothing_comes_unasked, a_worker_that_is_replaced_goes_on,
               what_cannot_be_had_is_tried_again, warm_of_a_folder_brings_the_folder,
-              warm_of_a_reference_fills_the_cache, warm_says_what_it_cannot_do])
+              warm_of_a_reference_fills_the_cache, warm_of_a_path_drops_no_flag, warm_says_what_it_cannot_do])
