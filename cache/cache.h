@@ -70,7 +70,9 @@ void cache_let_go(struct cache *c);
 int cache_add_alternate(struct cache *c, const char *dir, struct error **errp);
 /*
  * The cache of this user below a folder that a group shares, with those of the
- * other members as its alternates. None writes to another's.
+ * other members as its alternates. None writes to another's. -ENOENT: there is
+ * no such folder; -EACCES, of kind ERROR_VALIDATION: its owner or its mode let
+ * others put theirs in the place of ours, or they have; or as cache_open().
  */
 int cache_open_group(const char *dir, struct cache **ret, struct error **errp);
 

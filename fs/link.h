@@ -48,8 +48,9 @@ int link_send(int fd, enum link_word word, const char *text, const int *fds,
 /* Wait for one. False: the other side is gone. */
 bool link_receive(int fd, struct link_message *ret);
 
-/* Ask the supervisor to unmount: 0 done, 1 detached because it is in use, or
- * -errno. */
+/* Ask the supervisor to unmount: 0 done, 1 detached because it is in use; -EIO
+ * it could not, -ETIMEDOUT it does not answer, -EPIPE it is gone; or as
+ * link_send(). */
 int link_ask_unmount(int fd);
 /* The answer: what unmount_own() returned. */
 void link_tell_unmounted(int fd, int r);

@@ -17,7 +17,8 @@
 
 /* The N of "/dev/fd/N", or -1: @path names a folder. */
 int received_number(const char *path);
-/* -EINVAL: @fd is no device of a mount, or of one that is gone. */
+/* From here on reads of @fd wait. -EINVAL: it is no device of a mount, or of one
+ * that is gone; -EBADF: it is not open. */
 int received_check(int fd, struct error **errp);
 /* Of the superblock. False: the kernel does not say. */
 bool received_superblock(int fd, unsigned *ret_major, unsigned *ret_minor);
