@@ -7,9 +7,9 @@
  * "metrics" the same counters in the Prometheus text format (also as the answer
  * to "GET /metrics HTTP/1.x", with an HTTP header), "warm PATH" what warm_jobs.h says
  * of a
- * path in the mount. "upgrade PATH" makes that
- * program serve the mount; the answer, "done" or "failed WHY", is the
- * supervisor's. A client whose worker dies asks again.
+ * path in the mount. "upgrade PATH" makes the
+ * asking program, which is to be the one at PATH, serve the mount; the answer,
+ * "done" or "failed WHY", is the supervisor's. A client whose worker dies asks again.
  *
  * Threads: one thread of its own serves it; a slow client is dropped.
  */

@@ -25,10 +25,13 @@ int handover_make(struct handover *h, struct error **errp)
 	int r;
 
 	*h = (struct handover){.device = -1, .listener = -1, .lease = -1};
-	h->memory = memfd_create("mopsfs", MFD_CLOEXEC);
+	h->memory = memfd_create("mopsfs", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (h->memory < 0 ||
 	    ftruncate(h->memory, sizeof(struct handover_table)) < 0 ||
-	    pwrite(h->memory, HANDOVER_MAGIC, strlen(HANDOVER_MAGIC), 0) < 0)
+	    pwrite(h->memory, HANDOVER_MAGIC, strlen(HANDOVER_MAGIC), 0) < 0 ||
+	    /* A worker that was taken over must not take it away from us. */
+	    fcntl(h->memory, F_ADD_SEALS,
+		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return error_set_errno(errp, errno, "shared memory");
 	r = handover_map(h, errp);
 	return r;

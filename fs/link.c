@@ -40,7 +40,7 @@ int link_send(int fd, enum link_word word, const char *text, const int *fds,
 		rights.head.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
 		memcpy(CMSG_DATA(&rights.head), fds, n_fds * sizeof(int));
 	}
-	return sendmsg(fd, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 /* The kernel gives as many as there is room for, and room is rounded up. */

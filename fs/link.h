@@ -42,7 +42,8 @@ struct link_message {
 
 /* Both ends, or -errno. */
 int link_make(int ret[2]);
-/* 0 or -errno; a longer text is cut. */
+/* 0 or -errno; a longer text is cut. Never waits: -EAGAIN when the other side
+ * does not read. */
 int link_send(int fd, enum link_word word, const char *text, const int *fds,
 	      size_t n_fds);
 /* Wait for one. False: the other side is gone. */

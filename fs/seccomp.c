@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stddef.h>
@@ -188,7 +189,6 @@ static const char *const calls[] = {
 	"getsockname",
 	"getpeername",
 	"getsockopt",
-	"setsockopt",
 	"sendto",
 	"recvfrom",
 	"sendmsg",
@@ -264,6 +264,9 @@ static const struct {
 	{"socket", 0, AF_INET},
 	{"socket", 0, AF_INET6},
 	{"socket", 0, AF_NETLINK},
+	{"setsockopt", 1, IPPROTO_IP},
+	{"setsockopt", 1, IPPROTO_IPV6},
+	{"setsockopt", 1, IPPROTO_TCP},
 	{"prctl", 0, PR_SET_NAME},
 	{"prctl", 0, PR_GET_NAME},
 	{"prctl", 0, PR_GET_DUMPABLE},
@@ -281,6 +284,22 @@ static int allow_if(scmp_filter_ctx f, const char *name,
 		     : seccomp_rule_add_array(f, SCMP_ACT_ALLOW, n, 1, &cmp);
 }
 
+/* Not SO_LINGER: the supervisor, given such a socket, would wait in close(). */
+static int allow_socket_options(scmp_filter_ctx f)
+{
+	static const uint64_t options[] = {
+		SO_KEEPALIVE, SO_RCVBUF,   SO_SNDBUF,
+		SO_REUSEADDR, SO_RCVTIMEO, SO_SNDTIMEO,
+	};
+	int n = seccomp_syscall_resolve_name("setsockopt"), r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(options); i++)
+		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 2,
+				     SCMP_A1_64(SCMP_CMP_EQ, SOL_SOCKET),
+				     SCMP_A2_64(SCMP_CMP_EQ, options[i]));
+	return r;
+}
+
 static int allow_some(scmp_filter_ctx f)
 {
 	/* Of datagrams each may go to another path. */
@@ -291,6 +310,8 @@ static int allow_some(scmp_filter_ctx f)
 			 SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD,
 				    CLONE_THREAD));
 
+	if (r == 0)
+		r = allow_socket_options(f);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(pairs); i++)
 		r = allow_if(f, "socketpair",
 			     SCMP_A1_64(SCMP_CMP_MASKED_EQ, SOCKET_TYPES,

@@ -145,13 +145,19 @@ static void begin(struct supervisor *s)
  * Upgrades.
  */
 
-static void answer_asker(struct supervisor *s, const char *failure)
+/* NULL: done. Whoever does not read it is not waited for. */
+static void answer(int asker, const char *failure)
 {
 	cleanup_free char *text =
 		failure ? xasprintf("failed %s\n", failure) : xstrdup("done\n");
 
+	send(asker, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void answer_asker(struct supervisor *s, const char *failure)
+{
 	if (s->asker >= 0)
-		io_write_full(s->asker, text, strlen(text));
+		answer(s->asker, failure);
 	closep(&s->asker);
 }
 
@@ -169,33 +175,50 @@ static void give_up_upgrade(struct supervisor *s, const char *why)
 	}
 }
 
-/* The program at @path, if it is the one that asks: the worker, which names
- * both, may be someone else's by now, and is kept from starting programs. */
+/* Did it come to our status socket? */
+static bool is_client(const struct supervisor *s, int fd)
+{
+	cleanup_free char *came_to = control_path(fd);
+	cleanup_free char *ours = control_path(s->h.listener);
+
+	return came_to && ours && !strcmp(came_to, ours);
+}
+
+/*
+ * The program of the process that asks, if it is the one at @path. The worker,
+ * which names both, may be someone else's by now and is kept from starting
+ * programs. So the path, which may lead to a FIFO or into the mount, is not
+ * walked, and no file is asked to be opened.
+ */
 static int program_of(int asker, const char *path)
 {
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct ucred peer = {0};
 	socklen_t n = sizeof(peer);
-	struct stat a, b;
-	char exe[32];
+	char link[32], exe[LINK_TEXT];
+	ssize_t len;
+	int fd;
 
-	if (fd < 0 || fstat(fd, &a) < 0 ||
-	    getsockopt(asker, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+	if (getsockopt(asker, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
 		return -errno;
-	snprintf(exe, sizeof(exe), "/proc/%d/exe", (int)peer.pid);
-	if (peer.pid <= 0 || stat(exe, &b) < 0 || a.st_dev != b.st_dev ||
-	    a.st_ino != b.st_ino)
+	snprintf(link, sizeof(link), "/proc/%d/exe", (int)peer.pid);
+	len = readlink(link, exe, sizeof(exe) - 1);
+	if (len < 0)
+		return -errno;
+	exe[len] = '\0';
+	if (strcmp(exe, path) != 0)
 		return -EPERM;
-	return steal_fd(&fd);
+	fd = open(link, O_PATH | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 static void begin_upgrade(struct supervisor *s, struct link_message *m)
 {
 	int r;
 
+	if (!is_client(s, m->fds[0]))
+		return;
 	if (s->next_program >= 0 || s->next.pid) {
-		io_write_full(m->fds[0], "failed another upgrade is going on\n",
-			      strlen("failed another upgrade is going on\n"));
+		answer(m->fds[0], "another upgrade is going on");
 		return;
 	}
 	s->asker = m->fds[0];

@@ -16,6 +16,7 @@ import platform
 import resource
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -36,7 +37,8 @@ ORIG_RAX, RIP, RSP, RAX, WORDS = 15, 16, 19, 10, 27
 ARGUMENTS = (14, 13, 12, 7, 9, 8)  # rdi rsi rdx r10 r8 r9
 CALLS = {"openat": 257, "execve": 59, "mount": 165, "ptrace": 101, "unlinkat": 263, "kill": 62, "socket": 41,
          "bpf": 321, "io_uring_setup": 425, "capset": 126, "fork": 57, "setns": 308, "getpid": 39, "close": 3,
-         "umount2": 166, "fcntl": 72, "socketpair": 53}
+         "umount2": 166, "fcntl": 72, "socketpair": 53,
+         "setsockopt": 54}
 
 
 def bundle(env, ref="demo:1.0"):
@@ -212,7 +214,8 @@ def what_is_forbidden_is_refused(env):
             expect(t.call("fcntl", fd, fcntl.F_SETFD, 1) == 0)
             for name, args in (("socket", (1, 1, 0)), ("socket", (1, 2, 0)), ("socketpair", (1, 2, 0, " " * 8)),
                                ("fcntl", (fd, fcntl.F_SETOWN, os.getpid())), ("fcntl", (fd, fcntl.F_SETSIG, signal.SIGURG)),
-                               ("fcntl", (fd, 15, " " * 8)), ("fcntl", (fd, fcntl.F_SETLEASE, fcntl.F_RDLCK))):
+                               ("fcntl", (fd, 15, " " * 8)), ("setsockopt", (fd, 1, socket.SO_LINGER, "\1" * 8, 8)),
+                               ("setsockopt", (fd, 1 | 1 << 32, socket.SO_LINGER, "\1" * 8, 8)), ("fcntl", (fd, fcntl.F_SETLEASE, fcntl.F_RDLCK))):
                 r = t.call(name, *args)
                 expect(r == -errno.ENOSYS, f"{name}{args}: {r}")
             expect(t.call("close", fd) == 0)
@@ -225,6 +228,81 @@ def what_is_forbidden_is_refused(env):
         expect((at / "a.txt").read_text() == "a\n", "it does not go on")
         expect(status(env, at)["pid"] == pid, "it was replaced")
     expect(sorted(os.listdir(outside)) == ["secret"])
+
+
+def descriptors_of(pid):
+    """(number, what it is)"""
+    return [(int(fd), os.readlink(f"/proc/{pid}/fd/{fd}")) for fd in os.listdir(f"/proc/{pid}/fd")]
+
+
+def taken_from(pid, fd):
+    """The same open file, as whoever took the process over has it."""
+    handle = os.pidfd_open(pid)
+    got = LIBC.syscall(438, handle, fd, 0)  # pidfd_getfd
+    os.close(handle)
+    if got < 0:
+        raise Skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+    return got
+
+
+def link_to(pid, supervisor):
+    for fd, what in descriptors_of(pid):
+        if what.startswith("socket:"):
+            s = socket.socket(fileno=taken_from(pid, fd))
+            peer = struct.unpack("3i", s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+            if s.type == socket.SOCK_SEQPACKET and peer == supervisor:
+                return s
+    raise Failed("no link")
+
+
+def a_taken_over_worker_holds_nobody_up(env):
+    """What its supervisor gets from it neither stops it nor starts a program."""
+    mopstest.need_root()
+    bundle(env)
+    fifo, full = env.base / "fifo", os.pipe()
+    os.mkfifo(fifo)
+    os.set_blocking(full[1], False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(full[1], b"x" * 65536)
+    os.set_blocking(full[1], True)
+    with env.mount("demo:1.0") as at:
+        s = status(env, at)
+        (memory,) = (fd for fd, what in descriptors_of(s["pid"]) if what.startswith("/memfd:mopsfs "))
+        memory = taken_from(s["pid"], memory)
+        for size in (0, 1 << 40):
+            try:
+                os.ftruncate(memory, size)
+                raise Failed("the shared memory changes its size")
+            except PermissionError:
+                pass
+        link = link_to(s["pid"], s["supervisor_pid"])
+        asking, asker = socket.socketpair()
+        asking.settimeout(5)
+        socket.send_fds(link, [b"g/nowhere"], [full[1]])
+        socket.send_fds(link, [b"g" + str(fifo).encode()], [full[1]])
+        socket.send_fds(link, [b"g" + os.readlink("/proc/self/exe").encode()], [asker.fileno()])
+        asker.close()
+        answer = asking.recv(100)
+        expect(not answer, f"who did not come to the socket is told {answer}")
+        # One that did come names what keeps whoever opens it.
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(5)
+        client.connect(str(next(pathlib.Path(env.vars["XDG_RUNTIME_DIR"]).glob("mopsfs/*.sock"))))
+        client.sendall(f"upgrade {fifo}\n".encode())
+        answer = client.recv(100)
+        expect(answer == b"failed another program asks for it\n", answer)
+        # Questions, and no answer is read. The first of them ends the mount.
+        os.kill(s["pid"], signal.SIGSTOP)
+        try:
+            for _ in range(3000):
+                link.send(b"u")
+            os.kill(s["supervisor_pid"], signal.SIGTERM)
+            wait_for("the signal to be passed on", lambda: int(rights(s["pid"])[0]["ShdPnd"], 16) & 1 << signal.SIGTERM - 1, 10)
+        finally:
+            os.kill(s["pid"], signal.SIGKILL)
+            link.close()
+        wait_for("the end", lambda: not pathlib.Path(f"/proc/{s['supervisor_pid']}").exists(), 10)
 
 
 def off_is_off(env):
@@ -461,6 +539,7 @@ if __name__ == "__main__":
     mopstest.run([
         every_thread_has_no_more_than_it_needs,
         what_is_forbidden_is_refused,
+        a_taken_over_worker_holds_nobody_up,
         off_is_off,
         what_the_kernel_lacks_is_said,
         successors_are_confined,

@@ -2,6 +2,7 @@
  * over. */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -82,4 +83,17 @@ Test(link, descriptors_that_nobody_asked_for_are_closed)
 		for (size_t i = 0; i < LINK_FDS; i++)
 			close(got.m.fds[i]);
 	}
+}
+
+Test(link, who_does_not_read_is_not_waited_for, .timeout = 20)
+{
+	struct link_message m;
+	int r;
+
+	do
+		r = link_send(pair[1], LINK_UNMOUNT, NULL, NULL, 0);
+	while (r == 0);
+	cr_expect(eq(int, r, -EAGAIN));
+	cr_assert(link_receive(pair[0], &m));
+	cr_expect(eq(int, link_send(pair[1], LINK_ENDING, NULL, NULL, 0), 0));
 }
