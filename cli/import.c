@@ -13,6 +13,7 @@
 const struct arg_option options_import[] = {
 	{"dest", 0, "DIR", false, "unpack here: must not exist or be empty"},
 	{"to", 0, "REF", false, "push what was unpacked"},
+	{"force", 0, NULL, false, "move a tag that somebody else moved, too"},
 	{0},
 };
 
@@ -40,6 +41,7 @@ static int push_unpacked(struct run *run, const char *dir,
 	struct push_options o = {
 		.dir = dir,
 		.to = cli_value(run->cli, "to"),
+		.force = cli_has(run->cli, "force"),
 		.show_progress = run_progress(run),
 	};
 

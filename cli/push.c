@@ -13,7 +13,8 @@ const struct arg_option options_push[] = {
 	{"tag", 't', "TAG", true, "a tag, in place of the file's version"},
 	{"external", 0, "PATH=URI", true, "a file that is at a URI already"},
 	{"follow-symlinks", 0, NULL, false, "store what links point to"},
-	{"force", 0, NULL, false, "upload what is there already, too"},
+	{"force", 0, NULL, false, "move a tag that somebody else moved, too"},
+	{"reupload", 0, NULL, false, "upload what is there already, too"},
 	{"dry-run", 'n', NULL, false, "only say what would be uploaded"},
 	{0},
 };
@@ -83,6 +84,7 @@ int verb_push(struct cli *cli, struct error **errp)
 		.follow_symlinks = cli_has(cli, "follow-symlinks"),
 		.dry_run = cli_has(cli, "dry-run"),
 		.force = cli_has(cli, "force"),
+		.reupload = cli_has(cli, "reupload"),
 	};
 	const char *tag;
 	int r = run_begin(cli, &run, errp);

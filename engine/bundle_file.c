@@ -426,6 +426,10 @@ static int read_bundle(const struct yaml_doc *d, const struct yaml_node *n,
 	if (r == 0 && version)
 		r = read_text(d, version, "'version'", bundle_version_flaw,
 			      &b->version, errp);
+	if (r == 0 && version) {
+		b->version_line = version->line;
+		b->version_col = version->col;
+	}
 	if (r == 0 && layers)
 		r = read_layers(d, layers, b, errp);
 	if (r < 0)

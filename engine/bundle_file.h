@@ -38,6 +38,7 @@ struct bundle_file {
 	char *file;    /* for messages; NULL: there is none */
 	char *name;    /* NULL when absent */
 	char *version; /* NULL when absent */
+	unsigned version_line, version_col; /* where it stands, from 1 */
 	struct bf_layer *layers;
 	size_t n_layers;
 	struct bf_role *roles; /* sorted by name */

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "engine/elsewhere.h"
+#include "engine/push_guard.h"
 
 struct pusher {
 	struct session *s;
@@ -194,7 +195,7 @@ static int have_blob(struct pusher *p, const struct composed_blob *b,
 	uint64_t size;
 	int r;
 
-	if (p->o->force)
+	if (p->o->reupload)
 		return 0;
 	r = p->registry->ops->has_blob(p->registry, p->out->ref.repo,
 				       &b->desc.digest, &size, p->op, &err);
@@ -213,7 +214,7 @@ static int mount_blob(struct pusher *p, const struct composed_blob *b)
 {
 	const char *from = elsewhere_find(&p->elsewhere, &b->desc.digest);
 
-	if (!from || p->o->force || p->o->dry_run)
+	if (!from || p->o->reupload || p->o->dry_run)
 		return 0;
 	return p->registry->ops->mount_blob(p->registry, p->out->ref.repo, from,
 					    &b->desc.digest, p->op, NULL) == 1;
@@ -285,37 +286,62 @@ static int upload_external(void *ctx, size_t i, struct error **errp)
 	return 0;
 }
 
-/* The commit point: everything the manifest names is there. */
-static int move_tags(struct pusher *p, struct error **errp)
+/* Before anything is sent, and again when all of it was. */
+static int check_tags(struct pusher *p, struct error **errp)
 {
-	const char *repo = p->out->ref.repo;
-	struct digest now;
-	int r;
-
 	for (char **t = p->tags; *t; t++) {
-		r = p->registry->ops->resolve(p->registry, repo, *t, &now,
-					      p->op, NULL);
-		if (r == 0 && digest_equal(&now, &p->out->digest))
-			continue;
-		p->out->tag_moved = true;
-		if (p->o->dry_run)
-			continue;
-		r = p->registry->ops->put_manifest(p->registry, repo, *t,
-						   MEDIA_TYPE_MANIFEST,
-						   p->composed.manifest.buf,
-						   p->composed.manifest.len,
-						   p->op, errp);
+		int r = push_guard_check(p->s, &p->out->ref, *t,
+					 &p->out->digest, p->o->force, p->op,
+					 errp);
+
 		if (r < 0)
-			return error_prefix(errp, r, "tag '%s'", *t);
+			return r;
 	}
 	return 0;
 }
 
+static int move_tag(struct pusher *p, const char *tag, struct error **errp)
+{
+	const struct reference *ref = &p->out->ref;
+	const struct strbuf *m = &p->composed.manifest;
+	int r = push_guard_check(p->s, ref, tag, &p->out->digest, p->o->force,
+				 p->op, errp);
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		p->out->tag_moved = true;
+	if (p->o->dry_run)
+		return 0;
+	if (r == 0) {
+		push_guard_moving(p->s, ref, tag, &p->out->digest);
+		r = p->registry->ops->put_manifest(p->registry, ref->repo, tag,
+						   MEDIA_TYPE_MANIFEST, m->buf,
+						   m->len, p->op, errp);
+		if (r < 0)
+			return error_prefix(errp, r, "tag '%s'", tag);
+	}
+	push_guard_moved(p->s, ref, tag, &p->out->digest);
+	return 0;
+}
+
+/* The commit point: everything the manifest names is there. */
+static int move_tags(struct pusher *p, struct error **errp)
+{
+	int r = 0;
+
+	for (char **t = p->tags; *t && r == 0; t++)
+		r = move_tag(p, *t, errp);
+	return r;
+}
+
 static int upload(struct pusher *p, struct error **errp)
 {
-	int r = pool_for_each(p->pool, p->composed.n_externals, upload_external,
-			      p, errp);
+	int r = check_tags(p, errp);
 
+	if (r == 0)
+		r = pool_for_each(p->pool, p->composed.n_externals,
+				  upload_external, p, errp);
 	elsewhere_load(p->s, &p->out->ref, &p->elsewhere);
 	if (r == 0)
 		r = pool_for_each(p->pool, p->composed.n_blobs, upload_blob, p,

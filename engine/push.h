@@ -2,6 +2,9 @@
  * Push: scan → plan → compose → upload what is missing → tag last. The digest
  * is a function of the inventory, the bundle file (name and version apart) and
  * the flags.
+ *
+ * A tag that somebody else moved since it was last seen here is -ESTALE, before
+ * anything is sent (engine/push_guard.h).
  */
 #ifndef ENGINE_PUSH_H
 #define ENGINE_PUSH_H
@@ -19,7 +22,8 @@ struct push_options {
 	size_t n_externals;
 	bool follow_symlinks;
 	bool dry_run;      /* ask what is missing, upload nothing */
-	bool force;        /* upload blobs that are there already, too */
+	bool force;        /* move a tag that somebody else moved, too */
+	bool reupload;     /* upload blobs that are there already, too */
 	bool pack_nothing; /* bench only */
 	bool show_progress;
 };

@@ -1,0 +1,35 @@
+/*
+ * Lost updates: a push moves a tag from the bundle that this machine saw under
+ * it last, and not from one that somebody else has put there since.
+ *
+ * What was seen is in the cache's refs: every command that resolves a tag, and
+ * every push, writes it there. A tag that was never seen may be moved. What
+ * cannot be found out (a registry that does not say, a cache that cannot be
+ * written) keeps no push from being made.
+ *
+ * Two pushes at the same moment are not told apart: no registry has a request
+ * that moves a tag from one digest to another.
+ *
+ * Threads: one per tag.
+ */
+#ifndef ENGINE_PUSH_GUARD_H
+#define ENGINE_PUSH_GUARD_H
+
+#include "engine/session.h"
+
+/* Keys of refs that begin so are tags that a push is about to move: it may end
+ * before it can write down that it has. */
+#define PUSH_GUARD_KEY "push@"
+
+/* 1 when tag @tag is at @ours already, else 0. -ESTALE (ERROR_VALIDATION):
+ * somebody else moved it; not with @force. */
+int push_guard_check(struct session *s, const struct reference *ref,
+		     const char *tag, const struct digest *ours, bool force,
+		     const struct op *op, struct error **errp);
+/* Right before the tag moves, and right after. */
+void push_guard_moving(struct session *s, const struct reference *ref,
+		       const char *tag, const struct digest *ours);
+void push_guard_moved(struct session *s, const struct reference *ref,
+		      const char *tag, const struct digest *ours);
+
+#endif

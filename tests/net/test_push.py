@@ -1,0 +1,133 @@
+#!/usr/bin/python3
+"""What a push looks after: files that change under it, tags that others moved, versions."""
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from mopstest import MOPS, DockerRegistry, Failed, run, wait_for, write_random  # noqa: E402
+
+
+def check(got, want):
+    if got != want:
+        raise Failed(f"{got}, not {want}")
+
+
+def workspace(env, text="1"):
+    top = env.fresh("ws")
+    (top / "a").write_text(text)
+    return top
+
+
+def refused(env, *args):
+    error = json.loads(env.mops("push", *args, "--json", code=2).stdout)
+    if "moved by somebody else" not in error["message"] or "--force" not in error["hint"]:
+        raise Failed(str(error))
+
+
+def somebody_elses(env, top, ref):
+    """A push from another machine."""
+    mine = env.vars["MOPS_CACHE_DIR"]
+    env.new_cache()
+    digest = env.push(top, ref)["digest"]
+    env.vars["MOPS_CACHE_DIR"] = mine
+    return digest
+
+
+def keeps_what_others_put_under_a_tag(env):
+    reg = DockerRegistry(env)
+    for ref in (f"{reg.host}/m:1", "m:1"):
+        top = workspace(env)
+        env.push(top, ref)
+        (top / "a").write_text("2")
+        env.push(top, ref)  # ours: nobody was here
+        theirs = somebody_elses(env, workspace(env, "3"), ref)
+        (top / "a").write_text("4")
+        reg.forget()
+        refused(env, top, "--to", ref)
+        refused(env, top, "--to", ref, "--dry-run")
+        if any(m in ("POST", "PUT", "PATCH") for m, *_ in reg.requests()):
+            raise Failed("something was sent")
+        check(env.mops_json("resolve", ref)["digest"], theirs)
+        env.push(top, ref)  # now we have seen it
+
+
+def force_moves_it(env):
+    top = workspace(env)
+    env.push(top, "m:1")
+    somebody_elses(env, workspace(env, "3"), "m:1")
+    (top / "a").write_text("4")
+    refused(env, top, "--to", "m:1")
+    ours = env.push(top, "m:1", "--force")["digest"]
+    check(env.mops_json("resolve", "m:1")["digest"], ours)
+    env.push(top, "m:1")
+
+
+def each_tag_is_looked_at(env):
+    top = workspace(env)
+    env.push(top, "m:1", "-t", "latest")
+    somebody_elses(env, workspace(env, "3"), "m:latest")
+    (top / "a").write_text("4")
+    refused(env, top, "--to", "m:1", "-t", "latest")
+    env.push(top, "m:1")
+
+
+def what_another_put_there_equal_to_ours_is_no_matter(env):
+    top = workspace(env)
+    env.push(top, "m:1")
+    (top / "a").write_text("2")
+    digest = somebody_elses(env, top, "m:1")
+    check(env.push(top, "m:1")["digest"], digest)
+
+
+def a_tag_that_was_never_seen_is_moved(env):
+    env.push(workspace(env), "m:1")
+    env.new_cache()
+    env.push(workspace(env, "2"), "m:1")
+
+
+def an_import_keeps_them_too(env):
+    top = workspace(env)
+    env.push(top, "m:1")
+    env.mops("export", "m:1", "-o", env.base / "m.tar")
+    (top / "a").write_text("2")
+    env.push(top, "m:1")
+    somebody_elses(env, workspace(env, "3"), "m:1")
+    env.mops("import", env.base / "m.tar", "--to", "m:1", code=2)
+    env.mops("import", env.base / "m.tar", "--to", "m:1", "--force")
+
+
+def changes_while_it_is_pushed(env, top, name):
+    """The file @name is changed when its upload has begun; the push names it."""
+    reg = DockerRegistry(env)
+    p = env.start(MOPS, "push", top, "--to", f"{reg.host}/m:1", "--limit-rate", "1MB", "--concurrency", "1", "--json",
+                  stdout=-1, stderr=-1)
+    wait_for("an upload", lambda: any(m == "POST" for m, *_ in reg.requests()))
+    with open(top / name, "r+b") as f:
+        f.seek(-1, 2)
+        f.write(b"!")
+    out, _ = p.communicate(timeout=120)
+    check(p.returncode, 2)
+    if name not in json.loads(out)["message"]:
+        raise Failed(out.decode())
+    env.mops("resolve", f"{reg.host}/m:1", code=1)
+    env.mops("push", top, "--to", f"{reg.host}/m:1")
+
+
+def a_big_file_that_changes_is_named(env):
+    top = env.fresh("ws")
+    write_random(top / "data/big", 5 << 20, 1)
+    changes_while_it_is_pushed(env, top, "data/big")
+
+
+def a_packed_file_that_changes_is_named(env):
+    top = env.fresh("ws")
+    for i in range(10):
+        write_random(top / f"data/{i}", 500000, i)
+    changes_while_it_is_pushed(env, top, "data/9")
+
+
+TESTS = [keeps_what_others_put_under_a_tag, force_moves_it, each_tag_is_looked_at,
+         what_another_put_there_equal_to_ours_is_no_matter, a_tag_that_was_never_seen_is_moved,
+         an_import_keeps_them_too, a_big_file_that_changes_is_named, a_packed_file_that_changes_is_named]
+run(TESTS)
