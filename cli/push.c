@@ -12,6 +12,8 @@ const struct arg_option options_push[] = {
 	{"to", 0, "REF", false, "where to (default: the bundle file's name)"},
 	{"tag", 't', "TAG", true, "a tag, in place of the file's version"},
 	{"external", 0, "PATH=URI", true, "a file that is at a URI already"},
+	{"bump", 0, "PART", false,
+	 "push as the next major, minor or patch version"},
 	{"follow-symlinks", 0, NULL, false, "store what links point to"},
 	{"force", 0, NULL, false, "move a tag that somebody else moved, too"},
 	{"reupload", 0, NULL, false, "upload what is there already, too"},
@@ -81,6 +83,7 @@ int verb_push(struct cli *cli, struct error **errp)
 	struct push_options o = {
 		.dir = cli->n_args ? cli->args[0] : ".",
 		.to = cli_value(cli, "to"),
+		.bump = cli_value(cli, "bump"),
 		.follow_symlinks = cli_has(cli, "follow-symlinks"),
 		.dry_run = cli_has(cli, "dry-run"),
 		.force = cli_has(cli, "force"),

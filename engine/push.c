@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "engine/bump.h"
 #include "engine/elsewhere.h"
 #include "engine/push_guard.h"
 
@@ -17,7 +18,8 @@ struct pusher {
 	struct elsewhere elsewhere;
 	struct pool *pool;
 	struct progress *progress;
-	char **tags; /* the first one is the reference's */
+	char **tags;  /* the first one is the reference's */
+	char *bumped; /* or NULL: what --bump makes of the version */
 	struct push_result *out;
 	atomic_uint_fast64_t sent, bytes_sent, externals_sent;
 };
@@ -31,6 +33,7 @@ static void pusher_release(struct pusher *p)
 	plan_release(&p->plan);
 	workspace_release(&p->ws);
 	strv_free(p->tags);
+	free(p->bumped);
 }
 #define cleanup_pusher __attribute__((cleanup(pusher_release)))
 
@@ -64,8 +67,24 @@ static int reference_text(const struct pusher *p, char **ret,
 			BUNDLE_FILE_NAME);
 	if (p->o->tags && p->o->tags[0])
 		version = p->o->tags[0];
+	if (p->bumped)
+		version = p->bumped;
 	*ret = xasprintf("%s@%s", p->ws.bf.name, version ? version : "latest");
 	return 0;
+}
+
+static int bump(struct pusher *p, struct error **errp)
+{
+	const struct bundle_file *bf = &p->ws.bf;
+
+	if (p->o->to || (p->o->tags && p->o->tags[0]))
+		return error_set(errp, EINVAL,
+				 "--bump is of the bundle file's version, and "
+				 "goes with neither --to nor --tag");
+	if (!bf->version)
+		return error_set(errp, EINVAL, "'%s' has no version to bump",
+				 p->o->dir);
+	return version_bump(bf->version, p->o->bump, &p->bumped, errp);
 }
 
 static int choose_target(struct pusher *p, struct error **errp)
@@ -73,8 +92,10 @@ static int choose_target(struct pusher *p, struct error **errp)
 	cleanup_free char *text = NULL;
 	struct reference *ref = &p->out->ref;
 	char *const *t;
-	int r = reference_text(p, &text, errp);
+	int r = p->o->bump ? bump(p, errp) : 0;
 
+	if (r == 0)
+		r = reference_text(p, &text, errp);
 	if (r < 0)
 		return r;
 	r = reference_parse(text, session_settings(p->s)->registry, ref, errp);
@@ -286,6 +307,23 @@ static int upload_external(void *ctx, size_t i, struct error **errp)
 	return 0;
 }
 
+/* A version that is there already is not the next one. */
+static int check_new(struct pusher *p, struct error **errp)
+{
+	const struct reference *ref = &p->out->ref;
+	struct digest now;
+	int r = p->registry->ops->resolve(p->registry, ref->repo, ref->tag,
+					  &now, p->op, NULL);
+
+	if (r < 0 || p->o->force || digest_equal(&now, &p->out->digest))
+		return 0;
+	error_set(errp, EINVAL, "version '%s' is there already, as '%s'",
+		  p->bumped, digest_to_str(&now).str);
+	return error_hint(errp, -EINVAL,
+			  "write the version that it follows into the bundle "
+			  "file; --force replaces it");
+}
+
 /* Before anything is sent, and again when all of it was. */
 static int check_tags(struct pusher *p, struct error **errp)
 {
@@ -339,6 +377,8 @@ static int upload(struct pusher *p, struct error **errp)
 {
 	int r = check_tags(p, errp);
 
+	if (r == 0 && p->bumped)
+		r = check_new(p, errp);
 	if (r == 0)
 		r = pool_for_each(p->pool, p->composed.n_externals,
 				  upload_external, p, errp);
@@ -378,7 +418,12 @@ static int push_steps(struct pusher *p, struct error **errp)
 		return r;
 	p->pool = pool_new("push", n ? n : 8);
 	r = prepare(p, errp);
-	return r < 0 ? r : upload(p, errp);
+	if (r == 0)
+		r = upload(p, errp);
+	if (r == 0 && p->bumped && !p->o->dry_run)
+		r = bundle_file_bump(p->o->dir, p->ws.bf.version, p->bumped,
+				     errp);
+	return r;
 }
 
 int push(struct session *s, const struct push_options *o,

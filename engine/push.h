@@ -20,6 +20,9 @@ struct push_options {
 			      place of the bundle file's version */
 	const struct plan_external *externals;
 	size_t n_externals;
+	/* NULL, or "major", "minor", "patch": push under the version that
+	 * follows the bundle file's, and let the file say so afterwards. */
+	const char *bump;
 	bool follow_symlinks;
 	bool dry_run;      /* ask what is missing, upload nothing */
 	bool force;        /* move a tag that somebody else moved, too */

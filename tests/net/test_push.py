@@ -97,6 +97,55 @@ def an_import_keeps_them_too(env):
     env.mops("import", env.base / "m.tar", "--to", "m:1", "--force")
 
 
+BUNDLE = """# Mine.
+bundle:
+  version: "1.9.3"   # keep
+  name: demo
+"""
+
+
+def bump_pushes_the_next_version(env):
+    top = workspace(env)
+    file = top / ".mops-bundle.yaml"
+    file.write_text(BUNDLE)
+    file.chmod(0o640)
+    one = env.mops_json("push", top)["digest"]
+    (top / "a").write_text("2")
+    env.mops("push", top, "--bump", "minor", "--dry-run")
+    check(file.read_text(), BUNDLE)
+    two = env.mops_json("push", top, "--bump", "minor")
+    check(two["reference"].rsplit(":", 1)[1], "1.10.0")
+    check(file.read_text(), BUNDLE.replace("1.9.3", "1.10.0"))
+    check(file.stat().st_mode & 0o777, 0o640)
+    check(env.mops_json("resolve", "demo:1.9.3")["digest"], one)
+    check(env.mops_json("resolve", "demo:1.10.0")["digest"], two["digest"])
+    # What the file says does not change the digest: nothing to do, and not an error.
+    check(env.mops_json("push", top)["tag_moved"], False)
+
+
+def bump_replaces_no_version(env):
+    top = workspace(env)
+    file = top / ".mops-bundle.yaml"
+    file.write_text(BUNDLE)
+    env.push(workspace(env, "other"), "demo:2.0.0")
+    env.new_cache()
+    error = json.loads(env.mops("push", top, "--bump", "major", "--json", code=2).stdout)
+    if "is there already" not in error["message"]:
+        raise Failed(str(error))
+    check(file.read_text(), BUNDLE)
+    env.mops("push", top, "--bump", "major", "--force")
+    # One that was pushed, but not written down, is finished.
+    file.write_text(BUNDLE)
+    env.mops("push", top, "--bump", "major")
+    check(file.read_text(), BUNDLE.replace("1.9.3", "2.0.0"))
+    for args in (("--bump", "tiny"), ("--bump", "patch", "--to", "x:1"), ("--bump", "patch", "-t", "x")):
+        env.mops("push", top, *args, code=2)
+    file.write_text("bundle: {name: demo, version: v7}")
+    env.mops("push", top, "--bump", "patch", code=2)
+    file.write_text("bundle: {name: demo}")
+    env.mops("push", top, "--bump", "patch", code=2)
+
+
 def changes_while_it_is_pushed(env, top, name):
     """The file @name is changed when its upload has begun; the push names it."""
     reg = DockerRegistry(env)
@@ -129,5 +178,6 @@ def a_packed_file_that_changes_is_named(env):
 
 TESTS = [keeps_what_others_put_under_a_tag, force_moves_it, each_tag_is_looked_at,
          what_another_put_there_equal_to_ours_is_no_matter, a_tag_that_was_never_seen_is_moved,
-         an_import_keeps_them_too, a_big_file_that_changes_is_named, a_packed_file_that_changes_is_named]
+         an_import_keeps_them_too, bump_pushes_the_next_version, bump_replaces_no_version,
+         a_big_file_that_changes_is_named, a_packed_file_that_changes_is_named]
 run(TESTS)
