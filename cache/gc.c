@@ -131,10 +131,10 @@ static int still_unneeded(struct gc *g, const struct digest *d,
 
 	if (timespec_ns(&changed) != timespec_ns(&g->marked) ||
 	    just_now(&changed)) {
-		g->marked = changed;
 		r = gc_mark(g->c, g->opt, &g->needed, errp);
 		if (r < 0)
 			return r;
+		g->marked = changed;
 	}
 	return digest_set_has(&g->needed, d) ? 0 : 1;
 }
@@ -157,11 +157,14 @@ static int remove_blob(struct gc *g, const struct candidate *cand,
 	random_name(tmp);
 	if (renameat(blobs, name.str, trash, tmp) < 0)
 		return 0;
-	r = still_unneeded(g, &cand->digest, errp);
-	if (r <= 0) {
+	r = still_unneeded(g, &cand->digest, NULL);
+	if (r <= 0)
 		(void)renameat2(trash, tmp, blobs, name.str, RENAME_NOREPLACE);
+	/* What a new lease needs may be said by this very document. */
+	if (r < 0)
+		r = MIN(still_unneeded(g, &cand->digest, errp), 0);
+	if (r <= 0)
 		return r;
-	}
 	statindex_forget(g->c, &cand->digest);
 	unlinkat(trash, tmp, 0);
 	return 1;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cache/internal.h"
@@ -219,6 +220,43 @@ Test(gc, keeps_what_the_engine_says_a_bundle_needs)
 	cr_expect(eq(int, cache_gc(f.c, &opt, &report, NULL), -EIO));
 	cr_expect(eq(str, (char *)left(), "111001"), "nothing on a guess");
 	lease_release(l);
+}
+
+/* A command opens the bundle of s[0] just when its document is set aside: this
+ * program's renameat() is what the cache calls. */
+static bool opens;
+static struct lease *opened;
+
+int renameat(int from, const char *name, int to, const char *as)
+{
+	if (opens) {
+		opens = false;
+		cr_assert(eq(int,
+			     lease_take(f.c, &s[0].spec.digest, true, &opened,
+					NULL),
+			     0));
+	}
+	return (int)syscall(SYS_renameat, from, name, to, as);
+}
+
+static int expand_document(void *ctx, const struct digest *manifest,
+			   bool content, struct digest_set *needed,
+			   struct error **errp)
+{
+	if (!cache_blob_exists(f.c, manifest, SIZE))
+		return error_set(errp, ENOENT, "no manifest");
+	digest_set_add(needed, &s[5].spec.digest);
+	return 0;
+}
+
+Test(gc, puts_a_document_back_to_learn_what_a_new_lease_needs)
+{
+	struct gc_options opt = {.expand = expand_document};
+
+	opens = true;
+	cr_assert(eq(int, cache_gc(f.c, &opt, &report, NULL), 0));
+	cr_expect(eq(str, (char *)left(), "100001"));
+	lease_release(opened);
 }
 
 Test(gc, keeps_everything_when_nobody_knows_what_a_lease_needs)
