@@ -112,10 +112,12 @@ static int flush_names(struct cache *c, struct batch *ba)
 		struct batch_entry *e = &ba->entries[i];
 		int r = e->b ? entry_name(c, e) : 0;
 
-		if (r < 0) {
+		if (r < 0)
 			entry_drop(c, e, r);
+		/* Removed, as damage is, it is missing, which its content
+		 * knows: no failure of the others. */
+		if (r < 0 && r != -ENOENT && r != -ESTALE)
 			ret = r;
-		}
 	}
 	synced = synced && syncfs(c->dirfd) == 0;
 	for (unsigned i = 0; i < ba->n && !synced; i++) {

@@ -47,7 +47,8 @@ static inline void cache_closep(struct cache **c)
 /*
  * Small contents are sealed in groups: this gives those that wait their names
  * and flushes them. Only after it returned 0 is what was sealed sure to survive
- * a power cut. Looking for a blob in this process flushes by itself.
+ * a power cut; but not what others removed meanwhile, which is as if it had not
+ * been put. Looking for a blob in this process flushes by itself.
  */
 int cache_sync(struct cache *c, struct error **errp);
 

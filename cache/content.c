@@ -432,7 +432,10 @@ static int put_single(struct content *ct, const void *buf, size_t n,
 	name = partial_name(ct, ".part");
 	if (shard_make(ct->c, ROOM_PARTIAL, name.str) >= 0)
 		(void)link_fd(draft_fd(s), ct->c->room[ROOM_PARTIAL], name.str);
-	if (cache_blob_exists(ct->c, &ct->digest, ct->size))
+	/* One that waits for its name may have been removed meanwhile. */
+	if (batch_has(ct->c, &ct->digest))
+		(void)batch_flush(ct->c);
+	if (blob_has_name(ct->c, &ct->digest, ct->size))
 		/* Sealed since we looked, and its partial gone before ours
 		 * came: nobody else would take it away. */
 		partial_unlink_file(ct, draft_fd(s));

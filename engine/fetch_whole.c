@@ -217,19 +217,34 @@ static int whole_run(struct fetcher *f, struct fetch_source *const *sources,
 	return wh.result ? error_propagate(errp, &wh.err, wh.result) : 0;
 }
 
+static bool all_sealed(struct fetch_source *const *sources, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!content_sealed(sources[i]->content))
+			return false;
+	return true;
+}
+
 int fetch_whole(struct fetcher *f, struct fetch_source *const *sources,
 		size_t n, const struct op *op, struct error **errp)
 {
-	struct fetch_whole_item *items;
-	int r;
+	cleanup_free struct fetch_whole_item *items = NULL;
+	int r = 0;
 
 	if (!n)
 		return 0;
 	items = calloc(n, sizeof(*items));
 	if (!items)
 		return error_set_errno(errp, ENOMEM, "%zu sources", n);
-	r = whole_run(f, sources, n, items, op, errp);
-	free(items);
-	/* Small ones were sealed in groups: the last group, too. */
-	return r < 0 ? r : cache_sync(f->cache, errp);
+	for (int i = 0; i < FETCH_ROUNDS_MAX; i++) {
+		r = whole_run(f, sources, n, items, op, errp);
+		/* Small ones were sealed in groups: the last group, too. */
+		if (r >= 0)
+			r = cache_sync(f->cache, errp);
+		/* Of which one may have been removed while it waited. */
+		if (r < 0 || all_sealed(sources, n))
+			return r;
+	}
+	return error_set(errp, EIO,
+			 "what is fetched does not stay in the cache");
 }

@@ -355,3 +355,55 @@ Test(fetch, sources_keep_what_they_need)
 	cr_expect(eq(int, fetch_whole(t.f, &b, 1, NULL, NULL), 0));
 	fetch_source_close(b);
 }
+
+/* A small source that waits for its name, with others, and whose file another
+ * process took away, as it does with damage. */
+static void queue_and_remove(struct fetching *t, const struct source *s)
+{
+	struct content *ct = content_of(&t->fx, s);
+	cleanup_free char *part = NULL;
+
+	cr_assert(eq(int, put_all(ct, s), 0));
+	cr_assert(eq(int, content_seal(ct, NULL), 0));
+	content_close(ct);
+	part = partial_path(&t->fx, ".part");
+	cr_assert(eq(int, unlink(part), 0));
+}
+
+Test(fetch, what_was_removed_in_a_group_fails_no_other)
+{
+	cleanup_fetching struct fetching t;
+	cleanup_source struct source gone, other;
+	struct fetch_source *src;
+	cleanup_error struct error *err = NULL;
+
+	fetching_open(&t, NULL);
+	source_init(&gone, 5000, 1);
+	source_init(&other, 6000, 2);
+	upload(&t, other.data, 6000);
+	queue_and_remove(&t, &gone);
+	src = open_source(&t, &other);
+	cr_expect(eq(int, fetch_whole(t.f, &src, 1, NULL, &err), 0), "%s",
+		  err ? err->message : "");
+	cr_expect(cache_blob_exists(t.fx.c, &other.spec.digest, 6000));
+	cr_expect(not(cache_blob_exists(t.fx.c, &gone.spec.digest, 5000)));
+	fetch_source_close(src);
+}
+
+Test(fetch, what_was_removed_in_a_group_is_fetched_again)
+{
+	cleanup_fetching struct fetching t;
+	cleanup_source struct source gone;
+	struct fetch_source *src;
+	cleanup_error struct error *err = NULL;
+
+	fetching_open(&t, NULL);
+	source_init(&gone, 5000, 1);
+	upload(&t, gone.data, 5000);
+	queue_and_remove(&t, &gone);
+	src = open_source(&t, &gone);
+	cr_expect(eq(int, fetch_whole(t.f, &src, 1, NULL, &err), 0), "%s",
+		  err ? err->message : "");
+	cr_expect(cache_blob_exists(t.fx.c, &gone.spec.digest, 5000));
+	fetch_source_close(src);
+}
