@@ -32,6 +32,7 @@ struct control {
 	struct mount *m;
 	struct warm_jobs *warm;
 	pthread_t thread;
+	bool serving;
 	int listener, stop; /* eventfd */
 	struct stat own;    /* the listener's name */
 	int link;           /* to the supervisor */
@@ -257,7 +258,7 @@ static void control_free(struct control *c)
 	free(c);
 }
 
-struct control *control_start(struct mount *m, int link, int listener)
+struct control *control_open(struct mount *m, int link, int listener)
 {
 	struct control *c = xcalloc(1, sizeof(*c));
 
@@ -267,13 +268,25 @@ struct control *control_start(struct mount *m, int link, int listener)
 	c->link = link;
 	c->listener = listener >= 0 ? listener : make_socket(c);
 	control_look(c->listener, &c->own);
-	if (c->listener >= 0 && c->stop >= 0 &&
-	    thread_start(&c->thread, "control", serve, c) == 0)
+	if (c->listener >= 0 && c->stop >= 0)
 		return c;
 	log_warn("this mount has no status socket: %s",
 		 strerror(c->listener < 0 ? -c->listener : EMFILE));
 	control_free(c);
 	return NULL;
+}
+
+void control_serve(struct control *c)
+{
+	int r;
+
+	if (!c)
+		return;
+	r = thread_start(&c->thread, "control", serve, c);
+	c->serving = r == 0;
+	if (r < 0)
+		log_warn("nobody answers at this mount's status socket: %s",
+			 strerror(-r));
 }
 
 int control_listener(const struct control *c)
@@ -318,8 +331,10 @@ void control_stop(struct control *c)
 	if (!c)
 		return;
 	control_remove(c->listener, &c->own);
-	io_write_full(c->stop, &one, sizeof(one));
-	pthread_join(c->thread, NULL);
+	if (c->serving) {
+		io_write_full(c->stop, &one, sizeof(one));
+		pthread_join(c->thread, NULL);
+	}
 	control_free(c);
 }
 

@@ -23,8 +23,11 @@
 struct control;
 
 /* Never fatal to a mount: NULL, and a line in the log, when it cannot be.
- * @listener is a predecessor's socket, or -1: a new one. */
-struct control *control_start(struct mount *m, int link, int listener);
+ * @listener is a predecessor's socket, or -1: a new one. Who asks waits for
+ * control_serve(). */
+struct control *control_open(struct mount *m, int link, int listener);
+/* Begin to answer, once all that is asked for is set in the mount; NULL: no. */
+void control_serve(struct control *c);
 /* Where a listening socket is, heap; NULL: nowhere. */
 char *control_path(int listener);
 /* The listening socket, still the control's; -1 for NULL. */

@@ -327,7 +327,7 @@ static int begin(struct worker *w, struct error **errp)
 	if (r < 0)
 		return r;
 	attach_set_readahead(m);
-	w->control = control_start(m, w->link, -1);
+	w->control = control_open(m, w->link, -1);
 	return hand_in(w, errp);
 }
 
@@ -352,7 +352,7 @@ static int take_over(struct worker *w, struct error **errp)
 		r = handover_resend(w->handover->device);
 	if (r < 0)
 		return error_set_errno(errp, -r, "going on with the mount");
-	w->control = control_start(m, w->link, w->handover->listener);
+	w->control = control_open(m, w->link, w->handover->listener);
 	link_send(w->link, LINK_SERVING, NULL, NULL, 0);
 	return 0;
 }
@@ -433,6 +433,7 @@ static int set_up(struct worker *w, struct error **errp)
 	w->mount.trimmer =
 		trimmer_start(w->mount.session, let_go, w->mount.opens);
 	start_prefetch(w);
+	control_serve(w->control);
 	return 0;
 }
 

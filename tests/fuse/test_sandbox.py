@@ -305,6 +305,38 @@ def a_taken_over_worker_holds_nobody_up(env):
         wait_for("the end", lambda: not pathlib.Path(f"/proc/{s['supervisor_pid']}").exists(), 10)
 
 
+def the_first_answer_says_all(env):
+    """Who asks as soon as there is a socket is not told of a mount that is half set up."""
+    mopstest.need_root()
+    mopstest.need_fuse()
+    bundle(env)
+    sockets = pathlib.Path(env.vars["XDG_RUNTIME_DIR"]) / "mopsfs"
+    for _ in range(5):
+        at = env.fresh("mnt")
+        env.mounts.append(at)
+        p = env.start(MOPSFS, "mount", "demo:1.0", at, "-q", "--prefetch", "role")
+        end = time.monotonic() + 20
+        while not (found := list(sockets.glob("*.sock"))):  # at once: nothing sleeps
+            expect(time.monotonic() < end, "no socket")
+        (path,) = found
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(20)
+
+            def connected(s=s, path=path):
+                try:
+                    s.connect(str(path))
+                except ConnectionRefusedError:  # not listened to yet
+                    return False
+                return True
+            while not connected():
+                expect(time.monotonic() < end, "no connection")
+            s.sendall(b"status\n")
+            told = json.loads(s.makefile().read())
+        expect(told["sandbox"] == {"on": True} and "prefetch" in told, told)
+        expect(p.wait(20) == 0)
+        env.mopsfs("umount", at)
+
+
 def off_is_off(env):
     mopstest.need_root()
     bundle(env)
@@ -540,6 +572,7 @@ if __name__ == "__main__":
         every_thread_has_no_more_than_it_needs,
         what_is_forbidden_is_refused,
         a_taken_over_worker_holds_nobody_up,
+        the_first_answer_says_all,
         off_is_off,
         what_the_kernel_lacks_is_said,
         successors_are_confined,
