@@ -226,6 +226,8 @@ void report_metrics(struct mount *m, struct strbuf *out)
 	metric(out, "fetch_requests_total", "counter", "", f.requests);
 	metric(out, "fetch_bytes_total", "counter", "", f.bytes_network);
 	metric(out, "fetch_in_flight", "gauge", "", f.in_flight);
+	metric(out, "worker_restarts_total", "counter", "",
+	       m->handover->table->restarts);
 	metrics_latency(m, out);
 }
 

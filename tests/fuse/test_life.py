@@ -4,6 +4,8 @@ import ctypes
 import json
 import os
 import pathlib
+import re
+import resource
 import select
 import signal
 import socket
@@ -413,6 +415,72 @@ def status_is_served_while_a_client_says_nothing(env):
         raise Failed(text)
 
 
+def names_in(value, above=""):
+    """Of all that a document has: "a", "a.b", "a[].b"."""
+    if isinstance(value, dict):
+        return {n for k, v in value.items() for n in names_in(v, f"{above}.{k}" if above else k)}
+    if isinstance(value, list):
+        return {n for v in value for n in names_in(v, f"{above}[]")}
+    return {above}
+
+
+def the_documented_names_are_told(env):
+    """docs/status.md has every name of status and metrics, and no other."""
+    mopstest.need_root()
+    bundle(env)
+    top = pathlib.Path(__file__).resolve().parents[2]
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")]
+            for line in (top / "docs/status.md").read_text().splitlines() if line.startswith("|")]
+    sites = {row[1].strip("`"): int(row[0]) for row in rows if row[0].isdigit()}
+    told = {row[0].split("`")[1]: row for row in rows if row[0].startswith("`")}
+    counters = {row[1].split("`")[1] for row in rows if "mopsfs_" in row[1]}
+    at, _, _ = mounted(env, "--prefetch", "role", "--record", env.base / "trace")
+    first = status(env, at)
+    env.mopsfs("umount", at)
+    at, worker, _ = mounted(env, "-o", "io=cached")
+    os.kill(worker, signal.SIGKILL)
+    wait_for("the next worker", lambda: status(env, at)["pid"] != worker)
+    pid = status(env, at)["pid"]
+    had = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, had[1]))
+    try:
+        (at / "big.bin").read_bytes()
+        raise Failed("it was read without a descriptor")
+    except OSError:
+        pass
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, had)
+    s = status(env, at)
+    requests = set(s["requests"])
+    real = {n for n in names_in(first) | names_in(s) if not n.startswith("requests.")}
+    documented = set(told) - {"requests.getattr"}
+    rare = {n for n in documented if told[n][2].startswith("only when")}
+    source = (top / "fs/report.c").read_text()
+    if absent := [n for n in rare if f'"{n.rpartition(".")[2]}"' not in source]:
+        raise Failed(f"never told: {absent}")
+    if real - documented or documented - rare - real:
+        raise Failed(f"not documented: {real - documented}; not told: {documented - rare - real}")
+    if requests != set(re.findall(r"`([a-z]+)`", told["requests.getattr"][2])):
+        raise Failed(requests)
+    if any(sites[e["name"]] != e["site"] for e in s["errors"]):
+        raise Failed(s["errors"])
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(next(pathlib.Path(env.vars["XDG_RUNTIME_DIR"]).glob("mopsfs/*.sock"))))
+        sock.sendall(b"metrics\n")
+        text = sock.makefile().read()
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.M))
+    labelled = {"mopsfs_requests_total": "op", "mopsfs_errors_total": "site"}
+    if {f"{k}{{{labelled[k]}}}" if k in labelled else k for k in kinds} != counters:
+        raise Failed(f"metrics: {sorted(kinds)}, documented: {sorted(counters)}")
+    if set(re.findall(r'op="(\w+)"', text)) != requests or re.findall(r'site="(\w+)"', text) != list(sites):
+        raise Failed("labels")
+    if list(sites.values()) != list(range(1, len(sites) + 1)):
+        raise Failed(sites)
+    values = dict(re.findall(r"^(mopsfs_\w+) (\d+)$", text, re.M))
+    if not int(values["mopsfs_worker_restarts_total"]) == s["worker"]["restarts"] == 1:
+        raise Failed(values)
+
+
 def a_failing_start_is_told_once(env):
     """No permission for the device: the reason in one line, exit 3."""
     mopstest.need_root()
@@ -571,6 +639,7 @@ if __name__ == "__main__":
         an_aborted_mount_is_taken_away,
         status_lists_every_mount,
         status_is_served_while_a_client_says_nothing,
+        the_documented_names_are_told,
         a_failing_start_is_told_once,
         a_start_whose_worker_is_killed_ends,
         a_signal_during_the_start_ends_it,
