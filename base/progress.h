@@ -1,6 +1,7 @@
 /*
  * Progress of long work: counters that any thread bumps, shown as one line on
- * a terminal by a thread of its own, four times a second.
+ * a terminal by a thread of its own, four times a second: what is done, of how
+ * much, how fast in the last seconds, and how long the rest takes at that rate.
  *
  * A NULL progress is valid everywhere and does nothing.
  */
@@ -11,11 +12,16 @@
 
 struct progress;
 
-/* @verb as in "pushing". @show false: counts only, prints nothing. */
+/* @verb as in "pushing", static. @show false: counts only, prints nothing. */
 struct progress *progress_new(const char *verb, int show);
 void progress_total(struct progress *p, uint64_t files, uint64_t bytes);
 void progress_add(struct progress *p, uint64_t files, uint64_t bytes);
-/* What was added so far: for the summary of a run. */
+/* Another kind of work begins, whose counts begin at 0: "sending", "blobs". */
+void progress_phase(struct progress *p, const char *verb, const char *unit,
+		    uint64_t files, uint64_t bytes);
+/* So many bytes of the total need not be done. */
+void progress_less(struct progress *p, uint64_t bytes);
+/* What was added so far: in this phase. */
 void progress_counts(struct progress *p, uint64_t *ret_files,
 		     uint64_t *ret_bytes);
 /* Erase the line and free. */

@@ -40,7 +40,7 @@ static int hash_pack(void *ctx, size_t i, struct error **errp)
 			  &p->n_chunks, errp);
 
 	if (r == 0)
-		progress_add(c->o->progress, 0, pack_size(c->out->packs[i]));
+		progress_add(c->o->progress, 1, pack_size(c->out->packs[i]));
 	return r;
 }
 
@@ -48,6 +48,7 @@ static int make_packs(struct composer *c, struct error **errp)
 {
 	const struct plan *plan = c->plan;
 	struct composed *out = c->out;
+	uint64_t bytes = 0;
 
 	c->packed =
 		xcalloc(plan->n_packs ? plan->n_packs : 1, sizeof(*c->packed));
@@ -57,6 +58,10 @@ static int make_packs(struct composer *c, struct error **errp)
 		out->packs[i] = pack_new(plan->packs[i].items, plan->packs[i].n,
 					 open_item, (void *)out->inv);
 	out->n_packs = plan->n_packs;
+	for (size_t i = 0; i < plan->n_packs; i++)
+		bytes += pack_size(out->packs[i]);
+	progress_phase(c->o->progress, "packing", "packs", plan->n_packs,
+		       bytes);
 	return pool_for_each(c->o->pool, plan->n_packs, hash_pack, c, errp);
 }
 
@@ -81,12 +86,14 @@ static int hash_run(void *ctx, size_t i, struct error **errp)
 		progress_add(c->o->progress, 0, p->size);
 		off += p->size;
 	}
+	progress_add(c->o->progress, 1, 0);
 	return 0;
 }
 
 static int make_runs(struct composer *c, struct error **errp)
 {
 	size_t cap = 0;
+	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < c->plan->n; i++) {
 		const struct plan_entry *e = &c->plan->entries[i];
@@ -103,6 +110,11 @@ static int make_runs(struct composer *c, struct error **errp)
 		map_put(&c->run_by_digest, &e->inv->digest, DIGEST_SIZE,
 			(void *)(uintptr_t)c->n_runs);
 	}
+	for (size_t i = 0; i < c->n_runs; i++)
+		bytes += c->runs[i].inv->size;
+	if (c->n_runs)
+		progress_phase(c->o->progress, "hashing", "large files",
+			       c->n_runs, bytes);
 	return pool_for_each(c->o->pool, c->n_runs, hash_run, c, errp);
 }
 

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "engine/bump.h"
+#include "engine/counted_feed.h"
 #include "engine/elsewhere.h"
 #include "engine/push_guard.h"
 
@@ -188,6 +189,7 @@ static int send_blob(struct pusher *p, const struct composed_blob *b,
 	const struct digest *d = &b->desc.digest;
 	struct feed_mem mem;
 	struct feed_fd file;
+	struct counted_feed counted;
 	cleanup_fd int fd = -1;
 	struct feed *feed;
 	int r;
@@ -204,8 +206,13 @@ static int send_blob(struct pusher *p, const struct composed_blob *b,
 		feed_fd_init(&file, fd, b->file_off, b->desc.size);
 		feed = &file.feed;
 	}
-	r = p->registry->ops->put_blob(p->registry, repo, d, feed, p->op, errp);
-	return r < 0 ? explain_refusal(p, b, r, errp) : 0;
+	counted_feed_init(&counted, feed, p->progress);
+	r = p->registry->ops->put_blob(p->registry, repo, d, &counted.feed,
+				       p->op, errp);
+	if (r < 0)
+		return explain_refusal(p, b, r, errp);
+	counted_feed_end(&counted);
+	return 0;
 }
 
 /* 1 when the registry has the blob already. */
@@ -258,8 +265,10 @@ static int upload_blob(void *ctx, size_t i, struct error **errp)
 	if (have == 0) {
 		atomic_fetch_add(&p->sent, 1);
 		atomic_fetch_add(&p->bytes_sent, b->desc.size);
+		return 0;
 	}
-	progress_add(p->progress, 0, b->desc.size);
+	progress_less(p->progress, b->desc.size);
+	progress_add(p->progress, 1, 0);
 	return 0;
 }
 
@@ -269,6 +278,7 @@ static int put_external(struct pusher *p, const struct plan_entry *e,
 	const struct object_stores *stores = session_stores(p->s);
 	struct object_store *store = object_stores_for(stores, uri, errp);
 	cleanup_fd int fd = -1;
+	struct counted_feed counted;
 	struct feed_fd feed;
 	struct digest now;
 	int r;
@@ -287,8 +297,12 @@ static int put_external(struct pusher *p, const struct plan_entry *e,
 				      "'%s' changed since it was scanned",
 				      e->inv->path);
 	feed_fd_init(&feed, fd, 0, e->inv->size);
-	return store->ops->put(store, uri, &feed.feed, &e->inv->digest, p->op,
-			       errp);
+	counted_feed_init(&counted, &feed.feed, p->progress);
+	r = store->ops->put(store, uri, &counted.feed, &e->inv->digest, p->op,
+			    errp);
+	if (r == 0)
+		counted_feed_end(&counted);
+	return r;
 }
 
 static int upload_external(void *ctx, size_t i, struct error **errp)
@@ -303,7 +317,6 @@ static int upload_external(void *ctx, size_t i, struct error **errp)
 	if (r < 0)
 		return error_prefix(errp, r, "sending '%s'", e->inv->path);
 	atomic_fetch_add(&p->externals_sent, 1);
-	progress_add(p->progress, 1, e->inv->size);
 	return 0;
 }
 
@@ -373,12 +386,26 @@ static int move_tags(struct pusher *p, struct error **errp)
 	return r;
 }
 
+static void begin_sending(struct pusher *p)
+{
+	const struct composed *c = &p->composed;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < c->n_externals; i++)
+		bytes += c->externals[i]->inv->size;
+	for (size_t i = 0; i < c->n_blobs; i++)
+		bytes += c->blobs[i].desc.size;
+	progress_phase(p->progress, "sending", "blobs",
+		       c->n_externals + c->n_blobs, bytes);
+}
+
 static int upload(struct pusher *p, struct error **errp)
 {
 	int r = check_tags(p, errp);
 
 	if (r == 0 && p->bumped)
 		r = check_new(p, errp);
+	begin_sending(p);
 	if (r == 0)
 		r = pool_for_each(p->pool, p->composed.n_externals,
 				  upload_external, p, errp);
@@ -409,7 +436,7 @@ static int push_steps(struct pusher *p, struct error **errp)
 	};
 	int r;
 
-	p->progress = progress_new("pushing", p->o->show_progress);
+	p->progress = progress_new("scanning", p->o->show_progress);
 	wo.progress = p->progress;
 	r = workspace_open(p->s, p->o->dir, &wo, &p->ws, errp);
 	if (r == 0)
