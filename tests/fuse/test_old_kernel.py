@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Linux before 6.9 does not ask again what a dead worker was asked: that fails, and
 what is asked later works. The kernel is this one, its first request made to look older."""
+import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -99,6 +101,33 @@ def what_a_dead_worker_was_asked_fails(env):
         mopstest.same(mopstest.snapshot(src), mopstest.snapshot(at))
 
 
+def another_mount_at_the_place_is_left(env):
+    """Before 6.8 a mount is known by its number alone, which the next one may get."""
+    mopstest.need_root()
+    bundle(env)
+    for detached in (True, False):
+        with env.mount("demo:1", env=OLD) as at:
+            s = status(env, at)
+            pids = [s["supervisor_pid"], s["pid"]]
+            number = at.stat().st_dev
+            with contextlib.ExitStack() as held:
+                if detached:
+                    held.enter_context(open(at / "small/1", "rb"))
+                else:
+                    for pid in pids:
+                        os.kill(pid, signal.SIGSTOP)
+                expect(ctypes.CDLL(None).umount2(str(at).encode(), 2 if detached else 0) == 0, "umount2")
+                env.mopsfs("mount", "demo:1", at, env=OLD)
+                second = status(env, at)["pid"]
+                expect(at.stat().st_dev != number or not detached, "one number twice")
+                print(f"# {'the same' if at.stat().st_dev == number else 'another'} number")
+                if not detached:
+                    for pid in reversed(pids):
+                        os.kill(pid, signal.SIGCONT)
+            wait_for("the end of the first", lambda pids=pids: not any(os.path.exists(f"/proc/{p}") for p in pids))
+            expect(is_mounted(at) and status(env, at)["pid"] == second, "the second is gone")
+
+
 def a_hung_worker_is_replaced(env):
     mopstest.need_root()
     src = bundle(env)
@@ -117,5 +146,6 @@ if __name__ == "__main__":
     mopstest.run([
         later_requests_work,
         what_a_dead_worker_was_asked_fails,
+        another_mount_at_the_place_is_left,
         a_hung_worker_is_replaced,
     ])

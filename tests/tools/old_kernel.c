@@ -1,6 +1,6 @@
 /*
- * Preloaded, it makes the kernel's INIT request look like that of Linux 6.8:
- * no RESEND, no passthrough; and hides what /proc says of a descriptor, which
+ * Preloaded, it makes the kernel's INIT request look like that of Linux 6.7:
+ * no RESEND, no passthrough; has no mount be known by an id of its own; and hides what /proc says of a descriptor, which
  * names a device's mount since 6.16. The rest of FUSE is what this kernel does.
  */
 #include <errno.h>
@@ -9,12 +9,14 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #define FLAG2_PASSTHROUGH (1u << (37 - 32))
 #define FLAG2_RESEND      (1u << (39 - 32))
+#define MNT_ID_UNIQUE     0x4000u
 
 struct init {
 	struct fuse_in_header head;
@@ -34,6 +36,13 @@ ssize_t read(int fd, void *buf, size_t n)
 	in.flags2 &= ~(FLAG2_PASSTHROUGH | FLAG2_RESEND);
 	memcpy(buf, &in, sizeof(in));
 	return r;
+}
+
+int statx(int dirfd, const char *restrict path, int flags, unsigned mask,
+	  struct statx *restrict buf)
+{
+	return (int)syscall(SYS_statx, dirfd, path, flags,
+			    mask & ~MNT_ID_UNIQUE, buf);
 }
 
 int openat(int dirfd, const char *path, int flags, ...)
