@@ -15,6 +15,8 @@ const struct arg_option options_push[] = {
 	{"bump", 0, "PART", false,
 	 "push as the next major, minor or patch version"},
 	{"follow-symlinks", 0, NULL, false, "store what links point to"},
+	{"trace", 0, "FILE", false,
+	 "attach what 'mopsfs mount --record' wrote; the digest stays"},
 	{"force", 0, NULL, false, "move a tag that somebody else moved, too"},
 	{"reupload", 0, NULL, false, "upload what is there already, too"},
 	{"dry-run", 'n', NULL, false, "only say what would be uploaded"},
@@ -39,6 +41,8 @@ static void print_json(const struct push_result *p, bool dry_run)
 	json_put_int(&w, "files", (int64_t)p->files);
 	json_put_str(&w, "reference", ref);
 	json_put_bool(&w, "tag_moved", p->tag_moved);
+	if (p->has_trace)
+		json_put_str(&w, "trace", digest_to_str(&p->trace).str);
 	json_put_int(&w, "unowned", (int64_t)p->unowned);
 	json_end_object(&w);
 	output_json(&doc);
@@ -71,6 +75,9 @@ static void print_text(const struct run *run, const struct push_result *p,
 		print_line(stderr,
 			   "nothing to upload: all %llu blobs are there",
 			   (unsigned long long)p->blobs_total);
+	if (p->has_trace)
+		print_line(stderr, "attached the trace as %s",
+			   digest_to_str(&p->trace).str);
 	run_summary(run, dry_run ? "would push" : "pushed", &s);
 }
 
@@ -84,6 +91,7 @@ int verb_push(struct cli *cli, struct error **errp)
 		.dir = cli->n_args ? cli->args[0] : ".",
 		.to = cli_value(cli, "to"),
 		.bump = cli_value(cli, "bump"),
+		.trace = cli_value(cli, "trace"),
 		.follow_symlinks = cli_has(cli, "follow-symlinks"),
 		.dry_run = cli_has(cli, "dry-run"),
 		.force = cli_has(cli, "force"),

@@ -1,10 +1,34 @@
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/escape.h"
 #include "cli/output.h"
 #include "cli/run.h"
 #include "cli/verbs.h"
+
+/* What stands in for an API of referrers is no tag of a bundle. */
+static bool is_fallback(const char *tag)
+{
+	struct digest d;
+
+	return !strncmp(tag, "sha256-", 7) &&
+	       digest_parse_hex(tag + 7, strlen(tag + 7), &d, NULL) == 0;
+}
+
+static void drop_fallbacks(char **tags)
+{
+	char **to = tags;
+
+	for (char **t = tags; t && *t; t++)
+		if (is_fallback(*t))
+			free(*t);
+		else
+			*to++ = *t;
+	if (tags)
+		*to = NULL;
+}
 
 static void print_json(const struct reference *ref, char *const *tags)
 {
@@ -44,6 +68,7 @@ int verb_tags(struct cli *cli, struct error **errp)
 		error_kind(errp, r, ERROR_NOT_FOUND);
 	if (r < 0)
 		return error_prefix(errp, r, "tags of '%s'", cli->args[0]);
+	drop_fallbacks(tags);
 	strv_sort(tags);
 	if (cli->json)
 		print_json(&ref, tags);

@@ -470,10 +470,8 @@ static bool held_back_locked(struct fetcher *f)
 {
 	int64_t now = time_mono_ns();
 
-	if (TAILQ_EMPTY(&f->by_time)) {
-		f->held_since_ns = 0;
+	if (TAILQ_EMPTY(&f->by_time))
 		return false;
-	}
 	if (f->held_since_ns && now - f->held_since_ns < FETCH_YIELD_NS)
 		return true;
 	if (!f->held_since_ns) {

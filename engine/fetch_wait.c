@@ -46,8 +46,11 @@ void fetch_waiter_finish_locked(struct fetch_waiter *w, int result,
 	w->err = err ? error_copy(err) : NULL;
 	TAILQ_INSERT_TAIL(&f->told, w, link);
 	cond_broadcast(&f->answered);
-	if (TAILQ_EMPTY(&f->by_time) && !TAILQ_EMPTY(&f->background))
-		cond_broadcast(&f->work);
+	if (TAILQ_EMPTY(&f->by_time)) {
+		f->held_since_ns = 0;
+		if (!TAILQ_EMPTY(&f->background))
+			cond_broadcast(&f->work);
+	}
 	if (result < 0)
 		atomic_fetch_add(&f->counted->failed, 1);
 }

@@ -10,6 +10,7 @@
 #include "engine/file_list.h"
 #include "engine/replay.h"
 #include "engine/trace.h"
+#include "engine/trace_referrer.h"
 
 /* Sources asked for at once: one that cannot be had delays so many. */
 #define GROUP 32
@@ -73,12 +74,41 @@ static int collect_set(struct prefetch *p, struct prefetch_report *ret,
 	return 0;
 }
 
+struct adding {
+	struct replay *replay;
+	const struct op *op;
+};
+
+static int add_trace(void *ctx, const char *text, size_t n, struct error **errp)
+{
+	struct adding *a = ctx;
+
+	int r = trace_check(text, n, errp); /* all of it or nothing */
+
+	return r < 0 ? r : replay_add(a->replay, text, n, a->op, errp);
+}
+
+static int add_attached(struct prefetch *p, struct replay *replay,
+			const struct op *op, struct error **errp)
+{
+	struct adding a = {replay, op};
+	int n = trace_each_attached(p->view->bundle, add_trace, &a, op, errp);
+
+	if (n == 0)
+		return error_set(errp, ENOENT,
+				 "no trace is attached to the bundle");
+	return MIN(n, 0);
+}
+
 static int collect_rows(struct prefetch *p, struct prefetch_report *ret,
 			const struct op *op, struct error **errp)
 {
 	cleanup_replay struct replay *replay = replay_new(p->view);
 	struct replay_counts c;
-	int r = replay_add(replay, p->spec.text, p->spec.text_len, op, errp);
+	int r = p->spec.what == PREFETCH_ATTACHED
+			? add_attached(p, replay, op, errp)
+			: replay_add(replay, p->spec.text, p->spec.text_len, op,
+				     errp);
 
 	if (r < 0)
 		return r;
@@ -95,7 +125,7 @@ static int collect(struct prefetch *p, const struct op *op, struct error **errp)
 {
 	struct prefetch part = {.view = p->view, .spec = p->spec};
 	struct prefetch_report rep = {0};
-	int r = p->spec.what == PREFETCH_TRACE
+	int r = p->spec.what >= PREFETCH_TRACE
 			? collect_rows(&part, &rep, op, errp)
 			: collect_set(&part, &rep, op, errp);
 
@@ -212,6 +242,14 @@ static int run_once(struct prefetch *p, struct error **errp)
 	return r < 0 ? r : op_go_on(&op, errp);
 }
 
+/* Not worth another try: what was read is no trace, or there is none. */
+static bool is_final(const struct prefetch *p, int r)
+{
+	return !p->set && !p->replay &&
+	       (r == -EINVAL || r == -EFBIG ||
+		(r == -ENOENT && p->spec.what == PREFETCH_ATTACHED));
+}
+
 static void *prefetch_thread(void *arg)
 {
 	struct prefetch *p = arg;
@@ -223,7 +261,7 @@ static void *prefetch_thread(void *arg)
 
 		if (r < 0 && atomic_load(&p->halted))
 			continue;
-		if (r >= 0 || !p->spec.persistent) {
+		if (r >= 0 || !p->spec.persistent || is_final(p, r)) {
 			set_state(p, r < 0 ? PREFETCH_FAILED : PREFETCH_DONE, r,
 				  err);
 			break;

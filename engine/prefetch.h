@@ -12,9 +12,10 @@
 
 enum prefetch_what {
 	PREFETCH_NOTHING,
-	PREFETCH_FILES, /* all, or those beneath a path */
-	PREFETCH_LIST,  /* those of a list, in its order (file_list.h) */
-	PREFETCH_TRACE, /* what a trace says, in its order (replay.h) */
+	PREFETCH_FILES,    /* all, or those beneath a path */
+	PREFETCH_LIST,     /* those of a list, in its order (file_list.h) */
+	PREFETCH_TRACE,    /* what a trace says, in its order (replay.h) */
+	PREFETCH_ATTACHED, /* the same, of the bundle's own (trace_referrer.h) */
 };
 
 struct prefetch_spec {

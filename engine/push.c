@@ -7,6 +7,7 @@
 #include "engine/counted_feed.h"
 #include "engine/elsewhere.h"
 #include "engine/push_guard.h"
+#include "engine/push_trace.h"
 
 struct pusher {
 	struct session *s;
@@ -21,6 +22,8 @@ struct pusher {
 	struct progress *progress;
 	char **tags;  /* the first one is the reference's */
 	char *bumped; /* or NULL: what --bump makes of the version */
+	char *trace;  /* or NULL: the text to attach */
+	size_t trace_len;
 	struct push_result *out;
 	atomic_uint_fast64_t sent, bytes_sent, externals_sent;
 };
@@ -35,6 +38,7 @@ static void pusher_release(struct pusher *p)
 	workspace_release(&p->ws);
 	strv_free(p->tags);
 	free(p->bumped);
+	free(p->trace);
 }
 #define cleanup_pusher __attribute__((cleanup(pusher_release)))
 
@@ -376,6 +380,26 @@ static int move_tag(struct pusher *p, const char *tag, struct error **errp)
 	return 0;
 }
 
+/* It refers to the manifest, which goes first, and is there when the tag is. */
+static int attach_trace(struct pusher *p, struct error **errp)
+{
+	struct push_trace t = {
+		.registry = p->registry,
+		.repo = p->out->ref.repo,
+		.manifest = &p->composed.manifest,
+		.text = p->trace,
+		.len = p->trace_len,
+	};
+	int r;
+
+	push_trace_compare(&t, &p->ws.inv, &p->out->warnings);
+	if (p->o->dry_run)
+		return 0;
+	r = push_trace_attach(&t, &p->out->trace, p->op, errp);
+	p->out->has_trace = r == 0;
+	return r;
+}
+
 /* The commit point: everything the manifest names is there. */
 static int move_tags(struct pusher *p, struct error **errp)
 {
@@ -413,6 +437,8 @@ static int upload(struct pusher *p, struct error **errp)
 	if (r == 0)
 		r = pool_for_each(p->pool, p->composed.n_blobs, upload_blob, p,
 				  errp);
+	if (r == 0 && p->trace)
+		r = attach_trace(p, errp);
 	if (r == 0)
 		r = move_tags(p, errp);
 	if (r == 0 && !p->o->dry_run)
@@ -438,7 +464,11 @@ static int push_steps(struct pusher *p, struct error **errp)
 
 	p->progress = progress_new("scanning", p->o->show_progress);
 	wo.progress = p->progress;
-	r = workspace_open(p->s, p->o->dir, &wo, &p->ws, errp);
+	r = p->o->trace ? push_trace_read(p->o->trace, &p->trace, &p->trace_len,
+					  errp)
+			: 0;
+	if (r == 0)
+		r = workspace_open(p->s, p->o->dir, &wo, &p->ws, errp);
 	if (r == 0)
 		r = choose_target(p, errp);
 	if (r < 0)

@@ -23,6 +23,7 @@ struct push_options {
 	/* NULL, or "major", "minor", "patch": push under the version that
 	 * follows the bundle file's, and let the file say so afterwards. */
 	const char *bump;
+	const char *trace; /* a file to attach; NULL */
 	bool follow_symlinks;
 	bool dry_run;      /* ask what is missing, upload nothing */
 	bool force;        /* move a tag that somebody else moved, too */
@@ -37,8 +38,10 @@ struct push_result {
 	uint64_t files, bytes, unowned;
 	uint64_t blobs_total, blobs_sent, bytes_sent;
 	uint64_t externals_sent;
-	bool tag_moved;  /* false: the tag had this digest already */
-	char **warnings; /* NULL-ended */
+	bool has_trace;
+	struct digest trace; /* of the manifest that refers to this one */
+	bool tag_moved;      /* false: the tag had this digest already */
+	char **warnings;     /* NULL-ended */
 };
 void push_result_release(struct push_result *r);
 #define cleanup_push_result __attribute__((cleanup(push_result_release)))

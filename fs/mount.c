@@ -35,8 +35,9 @@ const struct arg_option mount_verb_options[] = {
 	{"foreground", 'f', NULL, false, "stay until the mount ends"},
 	{"prefetch", 0, "WHAT", false,
 	 "fetch in the background: none (default), role (all of its files), "
-	 "list=FILE (the files that it names), or trace=FILE (what was "
-	 "recorded, in its order)"},
+	 "list=FILE (the files that it names), trace=FILE (what was "
+	 "recorded, in its order), or trace (what is attached to the "
+	 "bundle)"},
 	{"record", 0, "FILE", false,
 	 "write to FILE in what order content is first asked for"},
 	{"no-sandbox", 0, NULL, false,

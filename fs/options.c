@@ -88,6 +88,10 @@ int mount_options_set_prefetch(struct mount_options *o, const char *value,
 	const char *trace = value ? file_of(value, "trace") : NULL;
 
 	o->prefetch_file = list ? list : trace;
+	if (value && !strcmp(value, "trace")) {
+		o->prefetch = PREFETCH_ATTACHED;
+		return 0;
+	}
 	o->prefetch = list    ? PREFETCH_LIST
 		      : trace ? PREFETCH_TRACE
 			      : PREFETCH_NOTHING;
@@ -97,8 +101,8 @@ int mount_options_set_prefetch(struct mount_options *o, const char *value,
 	if (value && !strcmp(value, "role"))
 		return 0;
 	return error_set(errp, EINVAL,
-			 "'prefetch' is none, role, list=FILE or trace=FILE, "
-			 "not '%s'",
+			 "'prefetch' is none, role, list=FILE, trace or "
+			 "trace=FILE, not '%s'",
 			 value ? value : "");
 }
 

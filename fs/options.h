@@ -50,7 +50,8 @@ extern const struct mount_options MOUNT_OPTIONS_DEFAULT;
 int mount_options_parse(char *list, struct mount_options *o, struct cli *cli,
 			struct error **errp);
 
-/* What is to be fetched unasked: none, role, list=FILE or trace=FILE. */
+/* What is to be fetched unasked: none, role, list=FILE, trace or
+ * trace=FILE. */
 int mount_options_set_prefetch(struct mount_options *o, const char *value,
 			       struct error **errp);
 

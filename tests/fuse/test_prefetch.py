@@ -73,7 +73,7 @@ def nothing_comes_unasked(env):
             if "prefetch" in status(env, at):
                 raise Failed(str(status(env, at)))
             check("state", state_of(at, "one/big.bin"), "absent")
-    for how in (("--prefetch", "all"), ("-o", "prefetch"), ("-o", "prefetch=list"), ("-o", "prefetch=list="), ("--prefetch", "trace=")):
+    for how in (("--prefetch", "all"), ("-o", "prefetch"), ("-o", "prefetch=list"), ("-o", "prefetch=list="), ("-o", "prefetch=traces"), ("--prefetch", "trace=")):
         p = env.mopsfs("mount", "demo:1", env.fresh("mnt"), *how, code=2)
         if b"none, role, list=FILE" not in p.stderr:
             raise Failed(p.stderr.decode())

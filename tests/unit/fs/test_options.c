@@ -63,6 +63,8 @@ Test(options, knows_what_to_fetch_unasked)
 	cr_expect(o.prefetch == PREFETCH_TRACE);
 	cr_expect(eq(str, (char *)o.prefetch_file, "t"));
 	cr_expect(eq(str, (char *)o.record, "r"));
+	cr_assert(eq(int, parse("prefetch=trace"), 0));
+	cr_expect(o.prefetch == PREFETCH_ATTACHED && !o.prefetch_file);
 	cr_assert(eq(int, parse("prefetch=trace=t,prefetch=none"), 0));
 	cr_expect(o.prefetch == PREFETCH_NOTHING && !o.prefetch_file);
 }
