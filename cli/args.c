@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/strbuf.h"
+#include "cli/nearest.h"
 
 /* Flags of every verb that are no settings. */
 static const struct arg_option common_options[] = {
@@ -300,7 +301,7 @@ int args_parse(const struct program *p, int argc, char *const *argv,
 	if (!name)
 		r = error_set(errp, EINVAL, "no command was given");
 	else if (!(ret->verb = args_find_verb(p, name)))
-		r = error_set(errp, EINVAL, "there is no command '%s'", name);
+		r = no_such_verb(p, name, errp);
 	else
 		r = parse_rest(ret, &w, errp);
 	return r < 0 ? hint_help(ret, r, errp) : 0;

@@ -7,6 +7,8 @@
 #include "base/secret.h"
 #include "cli/args.h"
 #include "cli/interrupt.h"
+#include "cli/man_page.h"
+#include "cli/nearest.h"
 #include "cli/output.h"
 
 static void set_up_log(const struct cli *cli)
@@ -34,8 +36,9 @@ static int print_help(const struct cli *cli, struct error **errp)
 		v = cli->n_args ? args_find_verb(cli->program, cli->args[0])
 				: NULL;
 	if (!v && cli->n_args)
-		return error_set(errp, EINVAL, "there is no command '%s'",
-				 cli->args[0]);
+		return no_such_verb(cli->program, cli->args[0], errp);
+	if (v && !cli->want_help && man_page_show(cli->program, v))
+		return 0;
 	if (v)
 		args_help_verb(stdout, cli->program, v);
 	else

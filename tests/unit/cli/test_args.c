@@ -1,4 +1,5 @@
 #include "cli/args.h"
+#include "cli/nearest.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -107,6 +108,38 @@ Test(args, refuses_an_unknown_command)
 {
 	cr_assert(eq(int, parse("frobnicate", NULL), -EINVAL));
 	cr_expect(eq(str, err->message, "there is no command 'frobnicate'"));
+}
+
+static void expect_near(const char *typed, const char *want)
+{
+	const struct verb *v = nearest_verb(&program, typed);
+
+	cr_expect(eq(str, (char *)(v ? v->name : "none"), (char *)want), "%s",
+		  typed);
+}
+
+Test(args, knows_what_was_meant)
+{
+	cr_assert(eq(int, parse("mont", NULL), -EINVAL));
+	cr_expect(ne(ptr, strstr(err->hint, "did you mean 'mount'?"), NULL));
+	expect_near("mounts", "mount");
+	expect_near("muont", "mount");
+	expect_near("moumt", "mount");
+	expect_near("mutn", "mount");
+	expect_near("mtn", "none");
+	expect_near("", "none");
+	expect_near("m", "none");
+	expect_near("frobnicate", "none");
+	expect_near("mount-mount-mount-mount-mount-mount", "none");
+}
+
+Test(args, counts_slips)
+{
+	cr_expect(eq(uint, name_distance("pull", "pull"), 0));
+	cr_expect(eq(uint, name_distance("pul", "pull"), 1));
+	cr_expect(eq(uint, name_distance("plul", "pull"), 1));
+	cr_expect(eq(uint, name_distance("push", "pull"), 2));
+	cr_expect(eq(uint, name_distance("", "pull"), 4));
 }
 
 Test(args, refuses_no_command)
