@@ -155,7 +155,7 @@ static int verify_blob(void *ctx, const char *name, const char *base,
 				  .size = (uint64_t)named->st_size};
 	struct verify_part *p = ctx;
 	cleanup_fd int fd = -1;
-	struct stat st;
+	struct stat st = {0};
 	int r = verify_stop(p);
 
 	if (r < 0 || digest_parse_hex(base, strlen(base), &f.digest, NULL) < 0)
@@ -167,8 +167,8 @@ static int verify_blob(void *ctx, const char *name, const char *base,
 		f.error = errno;
 	else if (!S_ISREG(st.st_mode))
 		f.error = EINVAL;
-	r = f.error ? verify_unreadable(p, &f) : 0;
-	if (r < 0 || (f.error && r == 0))
+	r = f.error ? verify_unreadable(p, &f) : 1;
+	if (r <= 0)
 		return r;
 	p->counts.blobs++;
 	if (f.error) {
