@@ -65,8 +65,8 @@ void fetch_lines_wake_locked(struct fetcher *f)
 {
 	struct fetch_line *l;
 
-	LIST_FOREACH(l, &f->lines, link)
-	cond_signal(&l->cond);
+	for (l = LIST_FIRST(&f->lines); l; l = LIST_NEXT(l, link))
+		cond_signal(&l->cond);
 }
 
 /* Until less than @runs are left. */
