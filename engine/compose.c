@@ -2,8 +2,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
 
+#include "base/time.h"
 #include "cache/content.h"
+#include "cache/hashes.h"
 
 static void composer_release(struct composer *c)
 {
@@ -32,16 +36,67 @@ static int open_item(void *ctx, const struct pack_item *it, struct error **errp)
 	return inventory_open(ctx, it->user, errp);
 }
 
+/* What a pack's bytes are a function of, in place of a path. */
+static char *pack_key(const struct plan_pack *p)
+{
+	cleanup_hasher struct hasher *h = hasher_new();
+	struct digest d;
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct pack_item *it = &p->items[i];
+
+		hasher_update(h, it->path, strlen(it->path) + 1);
+		hasher_update(h, it->executable ? "x" : "-", 1);
+		hasher_update(h, &it->digest, sizeof(it->digest));
+	}
+	d = hasher_final(h);
+	return xasprintf("pack-%d/%s", PLAN_VERSION, digest_to_hex(&d).str);
+}
+
+/* A pack of which nothing has changed is not read again. */
+static bool known_pack(struct composer *c, const char *key, uint64_t size,
+		       struct packed *ret)
+{
+	const struct stat st = {.st_size = (off_t)size};
+	size_t n;
+
+	if (!c->o->packs ||
+	    !hashes_get(c->o->packs, key, &st, &ret->digest, &ret->chunks, &n))
+		return false;
+	ret->n_chunks = (uint32_t)n;
+	return true;
+}
+
+static void keep_pack(struct composer *c, const char *key, uint64_t size,
+		      const struct packed *p)
+{
+	const struct stat st = {.st_size = (off_t)size};
+
+	if (c->o->packs)
+		hashes_put(c->o->packs, key, &st, time_wall_ns(), &p->digest,
+			   p->chunks, p->n_chunks);
+}
+
 static int hash_pack(void *ctx, size_t i, struct error **errp)
 {
 	struct composer *c = ctx;
 	struct packed *p = &c->packed[i];
-	int r = pack_hash(c->out->packs[i], &p->digest, &p->chunks,
-			  &p->n_chunks, errp);
+	uint64_t size = pack_size(c->out->packs[i]);
+	cleanup_free char *key = pack_key(&c->plan->packs[i]);
+	int r;
 
-	if (r == 0)
-		progress_add(c->o->progress, 1, pack_size(c->out->packs[i]));
-	return r;
+	if (known_pack(c, key, size, p)) {
+		progress_less(c->o->progress, size);
+		progress_add(c->o->progress, 1, 0);
+		return 0;
+	}
+	r = pack_hash(c->out->packs[i], &p->digest, &p->chunks, &p->n_chunks,
+		      errp);
+	if (r < 0)
+		return r;
+	keep_pack(c, key, size, p);
+	progress_add(c->o->progress, 1, size);
+	return 0;
 }
 
 static int make_packs(struct composer *c, struct error **errp)

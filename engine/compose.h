@@ -47,6 +47,9 @@ struct compose_options {
 	uint64_t part_size; /* 0: PART_SIZE; tests use less */
 	bool no_budget;     /* bench only: more blobs than the format holds */
 	struct pool *pool;
+	/* NULL, or what packs hashed to: one whose list of files, modes and
+	 * digests is the same is not read again. */
+	struct hashes *packs;
 	struct progress *progress; /* bytes of packs and parts read */
 };
 

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
+#include "base/log.h"
 #include "engine/bump.h"
 #include "engine/counted_feed.h"
 #include "engine/elsewhere.h"
@@ -125,6 +127,37 @@ static int choose_target(struct pusher *p, struct error **errp)
  * Inventory, plan, composition.
  */
 
+/* Where packs of the folder are remembered: beside its files, which every scan
+ * writes anew. Without it they are read. */
+static struct hashes *open_packs(struct pusher *p)
+{
+	cleanup_free char *real = realpath(p->o->dir, NULL);
+	cleanup_free char *key =
+		xasprintf("%s/.mops/packs", real ? real : p->o->dir);
+	struct hashes *h = NULL;
+	struct cache *c;
+
+	if (session_cache(p->s, &c, NULL) < 0 ||
+	    hashes_open(c, key, &h, NULL) < 0)
+		return NULL;
+	return h;
+}
+
+static int compose_known(struct pusher *p, struct compose_options *co,
+			 struct error **errp)
+{
+	cleanup_error struct error *err = NULL;
+	int r;
+
+	co->packs = open_packs(p);
+	r = compose(&p->ws.inv, &p->ws.bf, &p->plan, co, &p->composed, errp);
+	if (r == 0 && co->packs && hashes_save(co->packs, &err) < 0)
+		log_debug("%s", err->message);
+	if (co->packs)
+		hashes_free(co->packs);
+	return r;
+}
+
 static int prepare(struct pusher *p, struct error **errp)
 {
 	struct plan_options po = {
@@ -140,8 +173,7 @@ static int prepare(struct pusher *p, struct error **errp)
 	int r = plan_make(&p->ws.inv, &p->ws.bf, &po, &p->plan, errp);
 
 	if (r == 0)
-		r = compose(&p->ws.inv, &p->ws.bf, &p->plan, &co, &p->composed,
-			    errp);
+		r = compose_known(p, &co, errp);
 	if (r < 0)
 		return r;
 	p->out->digest = p->composed.digest;

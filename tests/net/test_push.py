@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from mopstest import MOPS, DockerRegistry, Failed, run, wait_for, write_random  # noqa: E402
+from mopstest import MOPS, DockerRegistry, Failed, need_program, run, wait_for, write_random  # noqa: E402
 
 
 def check(got, want):
@@ -146,6 +146,55 @@ def bump_replaces_no_version(env):
     env.mops("push", top, "--bump", "patch", code=2)
 
 
+def packed(env):
+    top = env.fresh("ws")
+    for i in range(40):
+        write_random(top / f"data/{i}", 100000, i)
+        env.run("touch", "-d", "2020-01-01", top / f"data/{i}")
+    env.run("sleep", "2.1")
+    return top
+
+
+def opened(env, top, ref):
+    """The files that a push of @top opens."""
+    need_program("strace")
+    trace = env.base / "trace"
+    env.run("strace", "-f", "-e", "trace=openat,openat2", "-o", trace, MOPS, "push", top, "--to", ref)
+    return [i for i in range(40) if f'"data/{i}"' in trace.read_text()]
+
+
+def what_did_not_change_is_not_read_again(env):
+    top = packed(env)
+    first = env.push(top, "m:1")["digest"]
+    check(opened(env, top, "m:2"), [])
+    check(env.mops_json("resolve", "m:2")["digest"], first)
+    env.mops("scan", top)  # what it writes down leaves packs alone
+    check(opened(env, top, "m:3"), [])
+    (top / "data/7").chmod(0o755)
+    if 8 not in opened(env, top, "m:4"):
+        raise Failed("a pack with another mode was not made anew")
+    write_random(top / "data/7", 100000, 77)
+    second = env.push(top, "m:5")["digest"]
+    env.new_cache()
+    check(env.push(top, "m:6")["digest"], second)
+
+
+def a_pack_that_is_known_is_sent_elsewhere(env):
+    top = packed(env)
+    digest = env.push(top, "m:1")["digest"]
+    reg = DockerRegistry(env)
+    check(env.push(top, f"{reg.host}/m:1")["digest"], digest)
+    env.new_cache()
+    env.mops("pull", f"{reg.host}/m:1", "--dest", env.base / "out")
+    check((env.base / "out/data/9").read_bytes(), (top / "data/9").read_bytes())
+
+
+def a_pack_that_is_known_and_changes_is_not_sent(env):
+    top = packed(env)
+    env.push(top, "m:1")
+    changes_while_it_is_pushed(env, top, "data/9")
+
+
 def changes_while_it_is_pushed(env, top, name):
     """The file @name is changed when its upload has begun; the push names it."""
     reg = DockerRegistry(env)
@@ -179,5 +228,7 @@ def a_packed_file_that_changes_is_named(env):
 TESTS = [keeps_what_others_put_under_a_tag, force_moves_it, each_tag_is_looked_at,
          what_another_put_there_equal_to_ours_is_no_matter, a_tag_that_was_never_seen_is_moved,
          an_import_keeps_them_too, bump_pushes_the_next_version, bump_replaces_no_version,
+         what_did_not_change_is_not_read_again, a_pack_that_is_known_is_sent_elsewhere,
+         a_pack_that_is_known_and_changes_is_not_sent,
          a_big_file_that_changes_is_named, a_packed_file_that_changes_is_named]
 run(TESTS)
