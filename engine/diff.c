@@ -184,7 +184,7 @@ static int sum(const struct differ *d, struct error **errp)
 	for (size_t i = 0; i < out->n; i++) {
 		const struct diff_change *c = &out->changes[i];
 		struct diff_sum *s = &out->sums[c->kind];
-		uint64_t a, b;
+		uint64_t a = 0, b = 0;
 		int r = size_at(d->a, c->a, &a, errp);
 
 		if (r == 0)
