@@ -14,15 +14,15 @@
 #define MIB    ((uint64_t)CHUNK_SIZE)
 #define CHUNKS 40
 
-/* Notes where reads begin, in chunks; slow, and holds one back. */
+/* Notes where reads begin, in chunks, and when; holds one back. */
 struct watched {
 	struct registry r;
 	struct registry *inner;
 	struct mutex lock;
 	struct cond changed;
 	uint64_t began[100];
+	int64_t began_ns[100];
 	unsigned n;
-	int64_t chunk_ms;
 	uint64_t held; /* reads from this chunk on wait; UINT64_MAX: none */
 	int fail;      /* reads of it fail */
 };
@@ -41,6 +41,7 @@ static int watched_read(struct registry *r, const char *repo,
 	int ret = 0, fail;
 
 	mutex_lock(&w.lock);
+	w.began_ns[w.n] = time_mono_ns();
 	w.began[w.n++] = off / MIB;
 	cond_broadcast(&w.changed);
 	while (w.held == off / MIB && !op_cancelled(op))
@@ -53,8 +54,6 @@ static int watched_read(struct registry *r, const char *repo,
 	while (len && ret == 0) {
 		uint64_t n = MIN(len, MIB);
 
-		if (w.chunk_ms)
-			time_sleep_ms(w.chunk_ms);
 		if (op_cancelled(op))
 			return error_set(errp, ECANCELED, "cancelled");
 		ret = w.inner->ops->read_blob(w.inner, repo, d, size, off, n,
@@ -119,13 +118,19 @@ static void await_began(unsigned n)
 	mutex_unlock(&w.lock);
 }
 
-static void let_go(void)
+/* From now on that of chunk @i. */
+static void hold(uint64_t i)
 {
 	mutex_lock(&w.lock);
-	w.held = UINT64_MAX;
+	w.held = i;
 	w.fail = 0;
 	cond_broadcast(&w.changed);
 	mutex_unlock(&w.lock);
+}
+
+static void let_go(void)
+{
+	hold(UINT64_MAX);
 }
 
 static void expect_order(const uint64_t *want, unsigned n)
@@ -241,13 +246,18 @@ static void begin_reading(void)
 
 Test(fetch_line, begins_nothing_while_a_reader_waits)
 {
+	int64_t since = time_mono_ns(), let_go_ns;
+
 	begin_reading();
 	put(2, 1);
-	time_sleep_ms(300);
-	cr_expect(eq(uint, began(), 1));
+	time_sleep_ms(100); /* in which it would begin */
+	let_go_ns = time_mono_ns();
 	let_go();
 	cr_expect(eq(int, told_wait(&reader, 5000), 0));
 	cr_expect(eq(int, fetch_line_wait(line, NULL, NULL), 0));
+	cr_assert(eq(uint, began(), 2));
+	cr_expect(ge(i64, w.began_ns[1],
+		     MIN(let_go_ns, since + 500 * NS_PER_MS)));
 	expect_local(2, 1);
 	told_release(&reader);
 }
@@ -268,24 +278,27 @@ Test(fetch_line, does_not_starve)
 
 Test(fetch_line, a_reader_gets_ahead_of_what_is_queued)
 {
-	w.chunk_ms = 20;
+	w.held = 0;
 	for (uint64_t i = 0; i < 7; i++)
 		put(2 * i, 1);
+	await_began(1);
 	cr_expect(eq(int, read_and_compare(&t, src, &s, 12 * MIB, 1, NULL), 0));
-	/* At most the one that was under way came before. */
-	cr_expect(w.began[0] == 12 || w.began[1] == 12);
+	cr_expect(eq(uint, began(), 2));
+	let_go();
 	cr_expect(eq(int, fetch_line_wait(line, NULL, NULL), 0));
 	cr_expect(eq(uint, began(), 7));
 }
 
 Test(fetch_line, brings_what_a_reader_cut_off)
 {
-	w.chunk_ms = 10;
+	static const uint64_t want[] = {0, 25, 26};
+
+	w.held = 0;
 	put(0, 32);
 	await_began(1);
-	time_sleep_ms(15);
 	cr_expect(eq(int, read_and_compare(&t, src, &s, 25 * MIB, 1, NULL), 0));
-	cr_expect(began() >= 2);
+	let_go();
 	cr_expect(eq(int, fetch_line_wait(line, NULL, NULL), 0));
+	expect_order(want, ARRAY_SIZE(want));
 	expect_local(0, 32);
 }
