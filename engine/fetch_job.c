@@ -344,6 +344,8 @@ static void park_locked(struct fetcher *f, struct fetch_run *run)
 	run->state = FETCH_PARKED;
 	TAILQ_INSERT_TAIL(&f->parked, run, link);
 	cond_signal(&f->timer);
+	/* Who asked while it was flying left it as it was. */
+	fetch_waiters_look_locked(run->source, run->pos, run->end);
 }
 
 /* Its claim is another process's: for so long. */
@@ -407,6 +409,8 @@ static void start(struct flight *fl)
 	fetcher_lock(fl->f);
 	fl->run->started = true;
 	fl->chunk = fl->run->pos;
+	/* Who asked while it could not be cut. */
+	fetch_waiters_look_locked(fl->s, fl->run->pos, fl->run->end);
 	fetcher_unlock(fl->f);
 	atomic_fetch_add(&fl->f->in_flight, 1);
 	transfer(fl);

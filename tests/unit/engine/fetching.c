@@ -1,11 +1,13 @@
 #include "fetching.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/lock.h"
+#include "cache/internal.h"
 #include "tests/fakes/fakes.h"
 
 static struct registry *inner; /* of the registry made last */
@@ -117,6 +119,17 @@ unsigned requests(struct fetching *t)
 {
 	settle(t);
 	return registry_fault_counts(t->registry).read_blob;
+}
+
+int hold_gate(struct fetching *t)
+{
+	cleanup_free char *path =
+		xasprintf("%s/locks/gate", cache_path(t->fx.c));
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	must(fd >= 0, path);
+	must(ofd_try_lock(fd, LOCK_EXCLUSIVE, 0, 0) == 0, "lock");
+	return fd;
 }
 
 void told_init(struct told *t)

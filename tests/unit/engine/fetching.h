@@ -44,6 +44,10 @@ int read_and_compare(struct fetching *t, struct fetch_source *src,
 uint64_t bytes_asked(struct fetching *t);
 unsigned requests(struct fetching *t);
 
+/* Another process, as far as locks can tell, seals all there is, until the
+ * descriptor is closed. */
+int hold_gate(struct fetching *t);
+
 /* What a callback was told. */
 struct told {
 	struct mutex lock;

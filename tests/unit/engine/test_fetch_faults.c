@@ -1,7 +1,6 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -434,18 +433,6 @@ Test(fetch_faults, externals_are_read_and_drifted_ones_are_stale)
 	object_stores_release(&stores);
 }
 
-/* Another process, as far as locks can tell. */
-static int hold_gate(struct scene *sc)
-{
-	cleanup_free char *path =
-		xasprintf("%s/locks/gate", cache_path(sc->t.fx.c));
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-
-	cr_assert(ge(int, fd, 0), "%s", path);
-	cr_assert(eq(int, ofd_try_lock(fd, LOCK_EXCLUSIVE, 0, 0), 0));
-	return fd;
-}
-
 struct holder {
 	int fd;
 	int64_t ms;
@@ -468,7 +455,7 @@ Test(fetch_faults, a_source_that_is_being_sealed_elsewhere_is_waited_for)
 	pthread_t th;
 
 	scene_open(&sc, 6 * MIB, NULL);
-	h.fd = hold_gate(&sc);
+	h.fd = hold_gate(&sc.t);
 	cr_assert(eq(int, thread_start(&th, "holder", let_go_later, &h), 0));
 	cr_expect(eq(int, scene_whole(&sc, NULL, &err), 0), "%s",
 		  err ? err->message : "");
@@ -486,7 +473,7 @@ Test(fetch_faults, a_gate_that_is_never_opened_is_passed_by)
 
 	scene_open(&sc, 6 * MIB, NULL);
 	sc.t.fx.c->gate_patience_ms = 300;
-	fd = hold_gate(&sc);
+	fd = hold_gate(&sc.t);
 	cr_expect(eq(int, scene_whole(&sc, NULL, &err), 0), "%s",
 		  err ? err->message : "");
 	cr_expect(eq(u64, bytes_asked(&sc.t), 6 * MIB));

@@ -6,6 +6,7 @@
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "fetching.h"
 
@@ -301,4 +302,25 @@ Test(fetch_line, brings_what_a_reader_cut_off)
 	cr_expect(eq(int, fetch_line_wait(line, NULL, NULL), 0));
 	expect_order(want, ARRAY_SIZE(want));
 	expect_local(0, 32);
+}
+
+/* The row goes back to the queue, as the cache does not take it now; but not
+ * out of it. */
+Test(fetch_line, a_reader_is_not_given_up_with_a_row)
+{
+	struct fetch_range r = range_of(src, 3 * MIB, 100);
+	int gate;
+
+	w.held = 2;
+	put(2, 3);
+	await_began(1);
+	gate = hold_gate(&t);
+	told_init(&reader);
+	fetch_ask(t.f, &r, told_done, &reader);
+	let_go();
+	fetch_line_free(line);
+	line = NULL;
+	cr_expect(eq(int, told_wait(&reader, 10000), 0));
+	told_release(&reader);
+	close(gate);
 }
