@@ -77,7 +77,7 @@ void fetch_run_free_locked(struct fetch_run *run)
 	fetch_source_unref_locked(s);
 }
 
-/* What a reader's chunk @i cut from the end of a line's run. */
+/* What a reader's chunk cut from the end of a line's run. */
 static void continue_line(struct fetch_run *run, uint32_t i, uint32_t end)
 {
 	struct fetch_run *rest;
@@ -87,27 +87,40 @@ static void continue_line(struct fetch_run *run, uint32_t i, uint32_t end)
 	rest = fetch_run_new_locked(run->source, i, end, run->class);
 	fetch_line_add_locked(run->line, rest);
 	fetch_run_enqueue_locked(rest, true);
+	if (run->state == FETCH_QUEUED) { /* in its line's order */
+		TAILQ_REMOVE(queue_of(rest), rest, link);
+		TAILQ_INSERT_AFTER(queue_of(run), run, rest, link);
+	}
 }
 
-/* A reader wants a chunk of a run that was not made for it. */
-static void promote(struct fetch_run *run, uint32_t i)
+/* Cut @run there, and let the chunk have a request of its own. The rest of a
+ * source that is wanted whole is carved again. */
+static void cut(struct fetch_run *run, uint32_t i)
 {
 	struct fetch_source *s = run->source;
-	struct fetcher *f = s->fetcher;
+
+	if (run->state == FETCH_FLYING)
+		content_unclaim(s->content, i, run->end - i);
+	continue_line(run, i + 1, run->end);
+	run->end = i;
+	s->whole_next = MIN(s->whole_next, i);
+	fetch_run_enqueue_locked(
+		fetch_run_new_locked(s, i, i + 1, FETCH_DEMAND), false);
+}
+
+/* A reader wants a chunk of a run that was not made for it. A run of the
+ * background that is queued or parked has none that a reader waits for. */
+static void promote(struct fetch_run *run, uint32_t i)
+{
+	struct fetcher *f = run->source->fetcher;
+	bool far = i - run->pos > FETCH_OVERTAKE;
 
 	if (run->class == FETCH_DEMAND)
 		return;
-	if (run->state == FETCH_FLYING) {
-		if (!run->started || i - run->pos <= FETCH_OVERTAKE)
-			return;
-		/* Too far ahead in a long run: cut it there, and let the chunk
-		 * have a request of its own. The rest is carved again. */
-		content_unclaim(s->content, i, run->end - i);
-		continue_line(run, i + 1, run->end);
-		run->end = i;
-		s->whole_next = MIN(s->whole_next, i);
-		fetch_run_enqueue_locked(
-			fetch_run_new_locked(s, i, i + 1, FETCH_DEMAND), false);
+	if (run->state == FETCH_FLYING && !(run->started && far))
+		return;
+	if (run->state != FETCH_PARKED && far) {
+		cut(run, i);
 		return;
 	}
 	TAILQ_REMOVE(queue_of(run), run, link);

@@ -290,6 +290,23 @@ Test(fetch_line, a_reader_gets_ahead_of_what_is_queued)
 	cr_expect(eq(uint, began(), 7));
 }
 
+Test(fetch_line, a_reader_waits_for_no_long_row_that_is_queued)
+{
+	static const uint64_t want[] = {0, 30, 2, 31, 36};
+
+	w.held = 0;
+	put(0, 1);
+	await_began(1);
+	put(2, 32);
+	put(36, 1);
+	cr_expect(eq(int, read_and_compare(&t, src, &s, 30 * MIB, 1, NULL), 0));
+	cr_expect(eq(uint, began(), 2));
+	let_go();
+	cr_expect(eq(int, fetch_line_wait(line, NULL, NULL), 0));
+	expect_order(want, ARRAY_SIZE(want));
+	expect_local(2, 32);
+}
+
 Test(fetch_line, brings_what_a_reader_cut_off)
 {
 	static const uint64_t want[] = {0, 25, 26};
