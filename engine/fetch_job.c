@@ -493,7 +493,9 @@ static bool pick_low_locked(struct fetcher *f, struct job *j)
 		TAILQ_REMOVE(&f->ahead, j->run, link);
 		return true;
 	}
-	if (!TAILQ_EMPTY(&f->background) && !held_back_locked(f)) {
+	/* A line may be long: what it completed is sealed meanwhile. */
+	if (TAILQ_EMPTY(&f->chores) && !TAILQ_EMPTY(&f->background) &&
+	    !held_back_locked(f)) {
 		j->run = TAILQ_FIRST(&f->background);
 		TAILQ_REMOVE(&f->background, j->run, link);
 		return true;

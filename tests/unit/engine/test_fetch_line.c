@@ -341,3 +341,25 @@ Test(fetch_line, a_reader_is_not_given_up_with_a_row)
 	told_release(&reader);
 	close(gate);
 }
+
+Test(fetch_line, what_is_whole_is_sealed_before_more_begins)
+{
+	cleanup_source struct source other = {0};
+	struct fetch_source *first;
+
+	source_init(&other, 2 * MIB, 8);
+	upload(&t, other.data, other.spec.size);
+	first = open_source(&t, &other);
+	w.held = 0;
+	cr_assert(eq(int, fetch_line_put(line, first, 0, 2 * MIB, NULL, NULL),
+		     0));
+	await_began(1);
+	put(2, 1);
+	put(5, 1);
+	hold(2);
+	await_began(2);
+	cr_expect(content_sealed(fetch_source_content(first)));
+	let_go();
+	cr_expect(eq(int, fetch_line_wait(line, NULL, NULL), 0));
+	fetch_source_close(first);
+}
