@@ -24,6 +24,7 @@ struct replay {
 	size_t n, cap;
 	struct map files;      /* nodes that were named */
 	struct chunk_set seen; /* of sources: each is in one row */
+	uint32_t left;         /* of REPLAY_CHUNKS_MAX */
 	struct replay_counts counts;
 };
 
@@ -33,6 +34,7 @@ struct replay *replay_new(struct role_view *v)
 
 	p->v = v;
 	p->set = source_set_new(v);
+	p->left = REPLAY_CHUNKS_MAX;
 	return p;
 }
 
@@ -94,16 +96,18 @@ static int add_range(struct replay *p, const struct tree_node *n, uint64_t from,
 		     uint64_t to, struct error **errp)
 {
 	struct tree_source src;
-	uint32_t end;
+	uint32_t i, n_chunks;
 	int r = tree_source(p->v->tree, n->source, &src, errp);
 
 	if (r == 0)
 		r = source_set_add(p->set, n->source, errp);
 	if (r < 0)
 		return r;
-	end = (uint32_t)((n->offset + to - 1) / CHUNK_SIZE) + 1;
-	for (uint32_t i = (uint32_t)((n->offset + from) / CHUNK_SIZE); i < end;
-	     i++) {
+	i = (uint32_t)((n->offset + from) / CHUNK_SIZE);
+	n_chunks = (uint32_t)((n->offset + to - 1) / CHUNK_SIZE) + 1 - i;
+	n_chunks = MIN(n_chunks, p->left);
+	p->left -= n_chunks;
+	for (; n_chunks; i++, n_chunks--) {
 		r = add_chunk(p, n->source, i, chunk_count(src.size));
 		if (r < 0)
 			return error_set_errno(errp, -r, "a list of chunks");
@@ -119,6 +123,8 @@ static int add_record(struct replay *p, const struct trace_record *rec,
 	struct tree_node n;
 	uint32_t node;
 
+	if (!p->left)
+		return 0;
 	if (!find(p, rec, &node, &n) || from >= n.size) {
 		p->counts.skipped++;
 		return 0;

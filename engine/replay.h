@@ -12,6 +12,9 @@
 
 /* Rows beyond these are passed over: 12 bytes each. */
 #define REPLAY_ROWS_MAX (1u << 20)
+/* Of all traces together, also those that are named again: what lines may cost
+ * of which each names all of a big file. */
+#define REPLAY_CHUNKS_MAX (1u << 24)
 
 struct replay;
 
