@@ -93,11 +93,13 @@ struct search {
 static int find_layer(const struct search *s, const struct manifest_info *info,
 		      const struct descriptor **ret, struct error **errp)
 {
-	const struct descriptor *d = &info->needs[info->n_needs - 1];
+	const struct descriptor *d = NULL;
 
-	if (!manifest_info_refers(info, &s->b->digest, MEDIA_TYPE_TRACE) ||
-	    info->is_index || info->n_needs != 2 ||
-	    strcmp(d->media_type, MEDIA_TYPE_TRACE) != 0 || !d->size ||
+	/* Of a config and one layer. */
+	if (manifest_info_refers(info, &s->b->digest, MEDIA_TYPE_TRACE) &&
+	    !info->is_index && info->n_needs == 2)
+		d = &info->needs[1];
+	if (!d || strcmp(d->media_type, MEDIA_TYPE_TRACE) != 0 || !d->size ||
 	    d->size > TRACE_BYTES_MAX)
 		return error_set_kind(errp, ERROR_VALIDATION, EINVAL,
 				      "it is no trace of this bundle");
