@@ -84,9 +84,16 @@ Test(trace, refuses_what_is_none)
 			  "%s", bad[i]);
 		cr_expect(err && err->kind == ERROR_VALIDATION);
 	}
-	/* A NUL is a byte as any other that no name has. */
-	cr_expect(eq(int, trace_check(TRACE_HEAD "0 1 a\0b\n", 20, NULL),
-		     -EINVAL));
+}
+
+/* It ends neither the line nor the text. */
+Test(trace, refuses_a_name_with_a_nul)
+{
+	static const char text[] = TRACE_HEAD "0 1 a\0b\n";
+	cleanup_error struct error *err = NULL;
+
+	cr_assert(eq(int, trace_check(text, sizeof(text) - 1, &err), -EINVAL));
+	cr_expect(strstr(err->message, "no end") == NULL, "%s", err->message);
 }
 
 Test(trace, says_in_which_line)
