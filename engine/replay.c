@@ -1,10 +1,8 @@
 #include "engine/replay.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "base/map.h"
-#include "base/path.h"
 #include "engine/chunk_set.h"
 #include "engine/trace.h"
 
@@ -50,11 +48,7 @@ void replay_free(struct replay *p)
 static bool find(const struct replay *p, const struct trace_record *rec,
 		 uint32_t *ret_node, struct tree_node *ret)
 {
-	char path[PATH_BYTES_MAX + 1];
-
-	memcpy(path, rec->path, rec->path_len); /* as trace_next() holds to */
-	path[rec->path_len] = '\0';
-	return tree_find(p->v->tree, path, ret_node, NULL) == 0 &&
+	return trace_find(rec, p->v->tree, ret_node) == 0 &&
 	       tree_node(p->v->tree, *ret_node, ret, NULL) == 0 &&
 	       ret->kind == TREE_FILE;
 }

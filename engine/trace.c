@@ -85,6 +85,16 @@ int trace_check(const void *text, size_t n, struct error **errp)
 	return r;
 }
 
+int trace_find(const struct trace_record *r, const struct tree *t,
+	       uint32_t *ret_node)
+{
+	char path[PATH_BYTES_MAX + 1];
+
+	memcpy(path, r->path, r->path_len); /* as trace_next() holds to */
+	path[r->path_len] = '\0';
+	return tree_find(t, path, ret_node, NULL);
+}
+
 void trace_write(const struct trace_record *r, struct strbuf *out)
 {
 	strbuf_addf(out, "%u %u ", r->first, r->count);

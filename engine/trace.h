@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "engine/tree.h"
 
 #define MEDIA_TYPE_TRACE "application/vnd.modelops.trace.v1"
 #define TRACE_HEAD       "mops-trace 1\n"
@@ -47,6 +48,10 @@ int trace_next(struct trace_reader *t, struct trace_record *ret,
 	       struct error **errp);
 /* Every line. */
 int trace_check(const void *text, size_t n, struct error **errp);
+
+/* tree_find() of its path. */
+int trace_find(const struct trace_record *r, const struct tree *t,
+	       uint32_t *ret_node);
 
 /* Its line, appended. */
 void trace_write(const struct trace_record *r, struct strbuf *out);

@@ -135,12 +135,9 @@ static int adopt_text_locked(struct recorder *r, const char *text, size_t len)
 	if (got < 0)
 		return got;
 	while ((got = trace_next(&reader, &rec, NULL)) > 0) {
-		char path[TRACE_LINE_MAX];
 		uint32_t node;
 
-		memcpy(path, rec.path, rec.path_len);
-		path[rec.path_len] = '\0';
-		if (tree_find(r->tree, path, &node, NULL) == 0)
+		if (trace_find(&rec, r->tree, &node) == 0)
 			mark_locked(r, node, rec.first, rec.count);
 	}
 	return got;
