@@ -119,6 +119,8 @@ static void mark_locked(struct recorder *r, uint32_t node, uint64_t first,
 
 	if (tree_node(r->tree, node, &n, NULL) < 0 || n.kind != TREE_FILE)
 		return;
+	/* No row of ours is longer: many lines cost no more than they say. */
+	count = MIN(count, (uint64_t)RECORD_ROW_MAX);
 	end = MIN(first + count, (uint64_t)chunk_count(n.size));
 	for (uint64_t i = first; i < end; i++)
 		chunk_set_add(&r->seen, node, (uint32_t)i, chunk_count(n.size));

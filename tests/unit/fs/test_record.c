@@ -128,6 +128,19 @@ Test(record, ends_with_what_is_no_trace)
 	cr_expect(eq(u64, table->len, strlen(TRACE_HEAD "0 1 small/c\n")));
 }
 
+Test(record, believes_no_row_longer_than_its_own)
+{
+	static const char left[] = TRACE_HEAD "0 4294967295 big.bin\n";
+
+	recorder_free(recorder);
+	memcpy(table->text, left, strlen(left));
+	table->len = strlen(left);
+	recorder = recorder_new(tree.tree, table);
+	note("big.bin", 63 * MIB, 2 * MIB);
+	recorder_flush(recorder);
+	expect("0 4294967295 big.bin\n64 1 big.bin\n");
+}
+
 Test(record, believes_no_length)
 {
 	recorder_free(recorder);
