@@ -15,12 +15,13 @@
 
 struct file_list_counts {
 	uint64_t files, bytes; /* each file once */
-	uint64_t skipped;      /* lines that add no file */
+	uint64_t skipped;      /* lines that name no file */
 };
 
-/* Can it be read? -EINVAL: a line cannot. */
+/* Can it be read? -EINVAL: a line cannot; -EFBIG: it is too long. */
 int file_list_check(const char *text, size_t n, struct error **errp);
-/* The sources of its files, in the order of its lines. */
+/* The sources of its files, in the order of its lines. The same, or what a
+ * source says. */
 int file_list_add(const char *text, size_t n, struct source_set *set,
 		  struct file_list_counts *ret, const struct op *op,
 		  struct error **errp);

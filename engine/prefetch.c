@@ -52,18 +52,31 @@ int prefetch_check(enum prefetch_what what, const char *text, size_t n,
 	return what == PREFETCH_TRACE ? trace_check(text, n, errp) : 0;
 }
 
+static int choose(struct prefetch *p, struct source_set *set,
+		  struct file_list_counts *ret, const struct op *op,
+		  struct error **errp)
+{
+	struct file_choice which = {.beneath = p->spec.beneath,
+				    .externals = true};
+	struct file_counts c = {0};
+	int r;
+
+	if (p->spec.what == PREFETCH_LIST)
+		return file_list_add(p->spec.text, p->spec.text_len, set, ret,
+				     op, errp);
+	r = source_set_add_files(set, &which, &c, errp);
+	if (r == 0)
+		*ret = (struct file_list_counts){.files = c.files,
+						 .bytes = c.bytes};
+	return r;
+}
+
 static int collect_set(struct prefetch *p, struct prefetch_report *ret,
 		       const struct op *op, struct error **errp)
 {
 	cleanup_source_set struct source_set *set = source_set_new(p->view);
-	struct file_choice which = {.beneath = p->spec.beneath,
-				    .externals = true};
 	struct file_list_counts c = {0};
-	int r = p->spec.what == PREFETCH_LIST
-			? file_list_add(p->spec.text, p->spec.text_len, set, &c,
-					op, errp)
-			: source_set_add_files(set, &which, &c.files, &c.bytes,
-					       errp);
+	int r = choose(p, set, &c, op, errp);
 
 	if (r < 0)
 		return r;

@@ -158,14 +158,16 @@ int pull(struct role_view *v, const char *glob, bool externals,
 	cleanup_source_set struct source_set *set = source_set_new(v);
 	cleanup_glob struct glob *g = NULL;
 	struct file_choice which = {.externals = externals};
+	struct file_counts c = {0};
 	int r = 0;
 
 	if (glob)
 		r = glob_compile(glob, &g, errp);
 	which.glob = g;
 	if (r >= 0)
-		r = source_set_add_files(set, &which, &out.files, &out.bytes,
-					 errp);
+		r = source_set_add_files(set, &which, &c, errp);
+	out.files = c.files;
+	out.bytes = c.bytes;
 	if (r >= 0)
 		r = source_set_fetch(set, "pulling", show_progress,
 				     &out.bytes_network, op, errp);

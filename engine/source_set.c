@@ -60,7 +60,7 @@ int source_set_add(struct source_set *s, uint32_t index, struct error **errp)
 struct add_files {
 	struct source_set *set;
 	const struct file_choice *which;
-	uint64_t files, bytes;
+	struct file_counts counts;
 };
 
 static bool is_chosen(const struct file_choice *which,
@@ -77,10 +77,11 @@ static int add_file(void *ctx, uint32_t node, const struct tree_node *n,
 	struct tree_source src;
 	int r;
 
-	if (!is_chosen(a->which, n, path) ||
-	    (a->which->before &&
-	     chunk_set_add(a->which->before, 0, node,
-			   tree_nodes(a->set->v->tree)) == 0))
+	if (!is_chosen(a->which, n, path))
+		return 0;
+	a->counts.chosen++;
+	if (a->which->before && chunk_set_add(a->which->before, 0, node,
+					      tree_nodes(a->set->v->tree)) == 0)
 		return 0;
 	if (n->source != TREE_NONE) {
 		r = tree_source(a->set->v->tree, n->source, &src, errp);
@@ -92,8 +93,8 @@ static int add_file(void *ctx, uint32_t node, const struct tree_node *n,
 		if (r < 0)
 			return r;
 	}
-	a->files++;
-	a->bytes += n->size;
+	a->counts.files++;
+	a->counts.bytes += n->size;
 	return 0;
 }
 
@@ -116,16 +117,15 @@ static int add_beneath(struct add_files *a, struct error **errp)
 }
 
 int source_set_add_files(struct source_set *s, const struct file_choice *which,
-			 uint64_t *ret_files, uint64_t *ret_bytes,
-			 struct error **errp)
+			 struct file_counts *ret, struct error **errp)
 {
 	struct add_files a = {.set = s, .which = which};
 	int r = which->beneath
 			? add_beneath(&a, errp)
 			: tree_walk(s->v->tree, TREE_ROOT, add_file, &a, errp);
 
-	*ret_files = a.files;
-	*ret_bytes = a.bytes;
+	if (r >= 0)
+		*ret = a.counts;
 	return r;
 }
 

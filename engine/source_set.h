@@ -21,6 +21,11 @@ struct file_choice {
 	struct chunk_set *before;
 };
 
+struct file_counts {
+	uint64_t chosen;       /* files, also those that were before */
+	uint64_t files, bytes; /* of those that were not */
+};
+
 /* @v outlives it. */
 struct source_set *source_set_new(struct role_view *v);
 void source_set_free(struct source_set *s);
@@ -37,8 +42,7 @@ int source_set_add(struct source_set *s, uint32_t index, struct error **errp);
 /* Those of all the role's files that @which is about, in the tree's order, and
  * what these files are. */
 int source_set_add_files(struct source_set *s, const struct file_choice *which,
-			 uint64_t *ret_files, uint64_t *ret_bytes,
-			 struct error **errp);
+			 struct file_counts *ret, struct error **errp);
 /* All, in the order in which they were added; as long as nothing is added. */
 size_t source_set_count(const struct source_set *s);
 struct fetch_source *source_set_at(const struct source_set *s, size_t i);

@@ -28,6 +28,7 @@
 #include "base/thread.h"
 #include "base/time.h"
 #include "cli/output.h"
+#include "engine/file_list.h"
 #include "engine/prefetch.h"
 #include "engine/trace.h"
 #include "engine/trim.h"
@@ -359,8 +360,11 @@ static int take_over(struct worker *w, struct error **errp)
 
 static int read_text(struct worker *w, struct error **errp)
 {
-	const char *path = w->job->options->prefetch_file;
-	int r = io_read_file(AT_FDCWD, path, TRACE_BYTES_MAX, &w->prefetch_text,
+	const struct mount_options *o = w->job->options;
+	const char *path = o->prefetch_file;
+	size_t max = o->prefetch == PREFETCH_LIST ? FILE_LIST_BYTES_MAX
+						  : TRACE_BYTES_MAX;
+	int r = io_read_file(AT_FDCWD, path, max, &w->prefetch_text,
 			     &w->prefetch_len);
 
 	return r < 0 ? error_set_errno(errp, -r, "'%s'", path) : 0;
