@@ -71,8 +71,9 @@ static int choose(struct prefetch *p, struct source_set *set,
 	return r;
 }
 
-static int collect_set(struct prefetch *p, struct prefetch_report *ret,
-		       const struct op *op, struct error **errp)
+static int collect_set(struct prefetch *p, struct source_set **ret_set,
+		       struct prefetch_report *ret, const struct op *op,
+		       struct error **errp)
 {
 	cleanup_source_set struct source_set *set = source_set_new(p->view);
 	struct file_list_counts c = {0};
@@ -80,7 +81,7 @@ static int collect_set(struct prefetch *p, struct prefetch_report *ret,
 
 	if (r < 0)
 		return r;
-	p->set = steal_ptr(&set);
+	*ret_set = steal_ptr(&set);
 	ret->files = c.files;
 	ret->bytes = c.bytes;
 	ret->skipped = c.skipped;
@@ -113,8 +114,9 @@ static int add_attached(struct prefetch *p, struct replay *replay,
 	return MIN(n, 0);
 }
 
-static int collect_rows(struct prefetch *p, struct prefetch_report *ret,
-			const struct op *op, struct error **errp)
+static int collect_rows(struct prefetch *p, struct replay **ret_replay,
+			struct prefetch_report *ret, const struct op *op,
+			struct error **errp)
 {
 	cleanup_replay struct replay *replay = replay_new(p->view);
 	struct replay_counts c;
@@ -126,7 +128,7 @@ static int collect_rows(struct prefetch *p, struct prefetch_report *ret,
 	if (r < 0)
 		return r;
 	replay_count(replay, &c);
-	p->replay = steal_ptr(&replay);
+	*ret_replay = steal_ptr(&replay);
 	ret->files = c.files;
 	ret->bytes = c.bytes;
 	ret->skipped = c.skipped;
@@ -136,17 +138,18 @@ static int collect_rows(struct prefetch *p, struct prefetch_report *ret,
 /* prefetch_look() sees either once it is whole. */
 static int collect(struct prefetch *p, const struct op *op, struct error **errp)
 {
-	struct prefetch part = {.view = p->view, .spec = p->spec};
+	struct source_set *set = NULL;
+	struct replay *replay = NULL;
 	struct prefetch_report rep = {0};
 	int r = p->spec.what >= PREFETCH_TRACE
-			? collect_rows(&part, &rep, op, errp)
-			: collect_set(&part, &rep, op, errp);
+			? collect_rows(p, &replay, &rep, op, errp)
+			: collect_set(p, &set, &rep, op, errp);
 
 	if (r < 0)
 		return r;
 	mutex_lock(&p->lock);
-	p->set = part.set;
-	p->replay = part.replay;
+	p->set = set;
+	p->replay = replay;
 	p->report.files = rep.files;
 	p->report.bytes = rep.bytes;
 	p->report.skipped = rep.skipped;
