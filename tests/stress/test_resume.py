@@ -4,6 +4,7 @@
 MOPS_STRESS_ROUNDS is how often (2)."""
 import hashlib
 import http.server
+import itertools
 import os
 import pathlib
 import re
@@ -29,6 +30,7 @@ class KeepingRegistry:
 
     def __init__(self, env, whole_pieces=False):
         self.received, self.sessions, self.blobs, self.manifests = 0, {}, {}, {}
+        self.names = itertools.count()  # next() of it is one step: no two sessions get the same
         self.goes_on = threading.Event()
         registry = self
 
@@ -62,7 +64,7 @@ class KeepingRegistry:
                 if parts[-2] == "manifests":
                     return self.manifest(parts[-1])
                 if parts[-1] == "" and self.command == "POST":
-                    name = f"s{len(registry.sessions)}"
+                    name = f"s{next(registry.names)}"
                     registry.sessions[name] = bytearray()
                     return self.answer(202, Location=f"{self.path}{name}")
                 if parts[-2] == "uploads":
