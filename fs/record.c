@@ -19,7 +19,10 @@ struct recorder {
 	struct record_table *table;
 	struct mutex lock;
 	struct chunk_set seen; /* of nodes */
-	bool stopped;          /* nothing more can be kept */
+	/* Of the text, as the table says it once: whoever took the worker
+	 * before this one over may write there later, too. 0: not looked. */
+	uint32_t len;
+	bool stopped; /* nothing more can be kept */
 };
 
 /*
@@ -34,6 +37,23 @@ static void stop_locked(struct recorder *r, const char *why)
 	log_warn("the recording ends: %s", why);
 }
 
+/* Not before the first row: a predecessor that is being upgraded writes until
+ * then. */
+static bool look_at_length_locked(struct recorder *r) REQUIRES(r->lock);
+static bool look_at_length_locked(struct recorder *r)
+{
+	uint64_t len = atomic_load(&r->table->len);
+
+	if (r->len)
+		return true;
+	if (len < strlen(TRACE_HEAD) || len > sizeof(r->table->text)) {
+		stop_locked(r, "its length is none");
+		return false;
+	}
+	r->len = (uint32_t)len;
+	return true;
+}
+
 static void flush_locked(struct recorder *r) REQUIRES(r->lock);
 static void flush_locked(struct recorder *r)
 {
@@ -44,20 +64,20 @@ static void flush_locked(struct recorder *r)
 		.count = (uint32_t)atomic_load(&t->count),
 	};
 	uint32_t node = (uint32_t)atomic_load(&t->node);
-	uint32_t len = (uint32_t)atomic_load(&t->len);
 
-	if (!node || r->stopped)
+	if (!node || r->stopped || !look_at_length_locked(r))
 		return;
 	if (tree_path(r->tree, node, &path, NULL) == 0) {
 		rec.path = path.buf;
 		rec.path_len = path.len;
 		trace_write(&rec, &line);
 	}
-	if (line.len > sizeof(t->text) - len) {
+	if (line.len > sizeof(t->text) - r->len) {
 		stop_locked(r, "it is as long as a trace may be");
 	} else if (line.len) {
-		memcpy(t->text + len, line.buf, line.len);
-		atomic_store(&t->len, len + line.len);
+		memcpy(t->text + r->len, line.buf, line.len);
+		r->len += (uint32_t)line.len;
+		atomic_store(&t->len, r->len);
 	}
 	/* Last: dying before it writes the row twice, which is no harm. */
 	atomic_store(&t->node, 0);

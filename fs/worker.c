@@ -491,7 +491,9 @@ static bool end_serving(struct worker *w)
 	/* Whoever waits for bytes would keep the mount busy. */
 	ended = !m->parking || parking_stop(m->parking, END_MS);
 	ended = loops_ended(w, patience) && ended;
-	recorder_flush(m->recorder);
+	/* Else it is a predecessor's, which goes on. */
+	if (w->mounted)
+		recorder_flush(m->recorder);
 	control_stop(w->control);
 	prefetch_stop(m->prefetch);
 	trimmer_stop(m->trimmer);

@@ -149,6 +149,35 @@ Test(record, believes_no_length)
 	cr_expect(table->full);
 }
 
+Test(record, believes_no_length_that_changes)
+{
+	note("small/c", 0, 1);
+	note("big.bin", 0, 1);
+	for (size_t i = 0; i < 3; i++) {
+		table->len =
+			(uint32_t[]){UINT32_MAX, sizeof(table->text) + 1, 0}[i];
+		note("big.bin", (9 - i) * MIB, 1);
+	}
+	recorder_flush(recorder);
+	expect("0 1 small/c\n0 1 big.bin\n9 1 big.bin\n8 1 big.bin\n"
+	       "7 1 big.bin\n");
+}
+
+Test(record, believes_no_first_length)
+{
+	const uint32_t bad[] = {UINT32_MAX, sizeof(table->text) + 1, 3, 0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		be_replaced();
+		note("small/c", 0, 1);
+		table->len = bad[i];
+		recorder_flush(recorder);
+		cr_expect(table->full);
+		cr_expect(eq(u64, table->len, bad[i]));
+		memset(table, 0, offsetof(struct record_table, text));
+	}
+}
+
 Test(record, ends_when_it_is_as_long_as_a_trace_may_be)
 {
 	size_t left = sizeof(table->text) - table->len;
