@@ -1,7 +1,7 @@
 /*
- * The supervisor's part of a recording (record.h): every now and then a process
- * of its own writes what is there to the file, since a file system may block, and
- * in the end the supervisor does.
+ * The supervisor's part of a recording (record.h): every now and then, and in the
+ * end, a process of its own writes what is there to the file, since a file system
+ * may block. What fails is tried again.
  *
  * Threads: one, that of the supervisor.
  */
@@ -16,8 +16,10 @@
 struct publisher {
 	const char *path; /* NULL: nothing is recorded */
 	pid_t pid;        /* of who writes now; 0 */
-	size_t written;   /* how much there was the last time */
+	size_t writing;   /* how much there was when it began */
+	size_t written;   /* how much is in the file */
 	int64_t next_ns;
+	char complaint[128]; /* the last one, until a write succeeds */
 };
 
 /* Is it time to write, and is there anything new? */
@@ -25,7 +27,10 @@ void publisher_look(struct publisher *p, struct record_table *t,
 		    int64_t now_ns);
 /* True: it was the one who wrote. */
 bool publisher_died(struct publisher *p, pid_t pid, int status);
-/* Write, whatever that takes. */
-void publisher_end(struct publisher *p, struct record_table *t);
+/* Write all of it. Each of three waits, for who still writes, for its death, and
+ * for the last one, is no longer than @patience_ms; the last one then goes on
+ * alone. */
+void publisher_end(struct publisher *p, struct record_table *t,
+		   int64_t patience_ms);
 
 #endif

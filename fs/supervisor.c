@@ -63,6 +63,9 @@
 #define PAUSE_MS   100 /* before the third of them; doubles */
 #define UPGRADE_MS 60000
 #define TICK_MS    1000
+/* Who stops a mount waits at most this long, thrice, for a file system that
+ * hangs. */
+#define PUBLISH_MS 5000
 
 struct supervisor {
 	struct mount_job *job;
@@ -540,7 +543,7 @@ static int watch(struct supervisor *s)
 	} while (!take_time(s, &status));
 	bury(s);
 	if (s->h.table->reported)
-		publisher_end(&s->publisher, &s->h.table->record);
+		publisher_end(&s->publisher, &s->h.table->record, PUBLISH_MS);
 	return status;
 }
 
