@@ -82,7 +82,7 @@ int attach_mount(struct mount *m, struct error **errp)
 	cleanup_fd int keep = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	cleanup_fd int said = memfd_create("stderr", MFD_CLOEXEC);
 	cleanup_free char *why = NULL;
-	int r;
+	int r, known = 0;
 
 	if (keep >= 0 && said >= 0)
 		dup2(said, STDERR_FILENO);
@@ -93,11 +93,17 @@ int attach_mount(struct mount *m, struct error **errp)
 		dup2(keep, STDERR_FILENO);
 	/* At once: should this process die, who unmounts knows what. */
 	if (r == 0)
-		mount_identify(m->mountpoint, &m->handover->table->identity);
+		known = mount_identify(m->mountpoint,
+				       &m->handover->table->identity);
 	/* The caller's process group until now: it may be that of systemd, or
 	 * of another that mounts by need, and whose processes alone do not wait
 	 * at an automount point for themselves. */
 	setsid();
+	if (known < 0) {
+		/* Nobody could find it again. */
+		fuse_session_unmount(m->se);
+		return error_set_errno(errp, -known, "looking for the mount");
+	}
 	if (r == 0)
 		return 0;
 	why = said >= 0 ? io_last_line(said) : xstrdup("");
@@ -124,7 +130,7 @@ int attach_received(struct mount *m, int device, struct error **errp)
 	fuse_set_log_func(log_only);
 	r = use_device(m, device, errp);
 	if (r == 0 && received_superblock(device, &m->major, &m->minor) &&
-	    (!mount_identify(m->mountpoint, id) || id->major != m->major ||
+	    (mount_identify(m->mountpoint, id) < 0 || id->major != m->major ||
 	     id->minor != m->minor))
 		*id = (struct mount_identity){m->major, m->minor, 0};
 	setsid();

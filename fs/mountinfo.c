@@ -132,18 +132,19 @@ static uint64_t unique_of(const char *dir)
 	return st.stx_mnt_id;
 }
 
-bool mount_identify(const char *dir, struct mount_identity *ret)
+int mount_identify(const char *dir, struct mount_identity *ret)
 {
 	cleanup_mount_list struct mount_list mounts = {0};
 	const struct mount_entry *e;
+	int r = mount_list_read(&mounts);
 
-	if (mount_list_read(&mounts) < 0)
-		return false;
+	if (r < 0)
+		return r;
 	e = mount_list_top(&mounts, dir);
 	if (!e || !mount_entry_is_ours(e))
-		return false;
+		return -ENOENT;
 	*ret = (struct mount_identity){e->major, e->minor, unique_of(dir)};
-	return true;
+	return 0;
 }
 
 bool mount_identity_equal(const struct mount_identity *a,

@@ -54,9 +54,9 @@ struct mount_identity {
 	uint64_t unique;
 };
 
-/* Of the mount of ours that is on top at @dir; false: there is none. Nothing is
- * asked of those who serve it. */
-bool mount_identify(const char *dir, struct mount_identity *ret);
+/* Of the mount of ours that is on top at @dir. 0; -ENOENT: there is none; or why
+ * that cannot be known. Nothing is asked of those who serve it. */
+int mount_identify(const char *dir, struct mount_identity *ret);
 bool mount_identity_equal(const struct mount_identity *a,
 			  const struct mount_identity *b);
 

@@ -119,7 +119,11 @@ static int unmount(struct supervisor *s)
 /* Nobody will answer for the mount any more: take away what is left of it. */
 static void bury(struct supervisor *s)
 {
-	unmount(s);
+	int r = unmount(s);
+
+	if (r < 0)
+		log_error("'%s' cannot be unmounted: %s", s->job->mountpoint,
+			  strerror(-r));
 	if (s->h.listener >= 0)
 		control_remove(s->h.listener, &s->socket);
 }

@@ -94,9 +94,12 @@ int unmount_own(const char *dir, const struct mount_identity *own)
 	for (int lazy = 0; lazy <= 1; lazy++) {
 		struct mount_identity there;
 
-		if (!mount_identify(dir, &there) ||
-		    !mount_identity_equal(&there, own))
+		r = mount_identify(dir, &there);
+		if (r == -ENOENT ||
+		    (r == 0 && !mount_identity_equal(&there, own)))
 			return 0;
+		if (r < 0)
+			return r;
 		r = unmount_at(dir, lazy, NULL);
 		if (r == 0)
 			return lazy;

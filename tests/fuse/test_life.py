@@ -514,6 +514,30 @@ def a_start_whose_worker_is_killed_ends(env):
         raise Failed("none was killed")
 
 
+def a_start_without_descriptors_leaves_no_mount(env):
+    """Whatever it is that the last one is missing for."""
+    mopstest.need_root()
+    mopstest.need_fuse()
+    bundle(env)
+    env.mops("pull", "demo:1.0")
+    at, said, worked, failed = env.fresh("mnt"), env.base / "said", 0, 0
+    env.mounts.append(at)
+    for n in range(4, 80):
+        with open(said, "wb") as out:  # a pipe is waited for, and without a descriptor it is not closed
+            p = subprocess.run(["prlimit", f"--nofile={n}:{n}", MOPSFS, "mount", "demo:1.0", at, "-q"], env=env.vars,
+                               stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=False)
+        if p.returncode == 0:
+            env.mopsfs("umount", at)
+            worked += 1
+            if worked == 3:
+                break
+        else:
+            failed += 1
+            wait_for(f"the mount to be taken away ({n} descriptors: {said.read_text()})", lambda: not is_mounted(at), 5)
+    if worked != 3 or failed < 5:
+        raise Failed(f"{worked} mounts, {failed} failures")
+
+
 def a_signal_during_the_start_ends_it(env):
     mopstest.need_root()
     bundle(env)
@@ -642,6 +666,7 @@ if __name__ == "__main__":
         the_documented_names_are_told,
         a_failing_start_is_told_once,
         a_start_whose_worker_is_killed_ends,
+        a_start_without_descriptors_leaves_no_mount,
         a_signal_during_the_start_ends_it,
         the_log_goes_where_it_was_told,
         a_plain_user_can_do_it_all,
