@@ -171,9 +171,8 @@ const char *setting_folders(void *field, const struct setting_value *v)
 
 		if (n == FILE_ROOTS_MAX)
 			return "has more than 64 folders";
-		flaw = absolute_path(v, item, &path);
-		if (!len)
-			flaw = "has an empty folder";
+		flaw = len ? absolute_path(v, item, &path)
+			   : "has an empty folder";
 		if (flaw)
 			return flaw;
 		strv_append(&fresh, path);

@@ -4,6 +4,7 @@
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -351,6 +352,23 @@ Test(settings, a_wrong_value_names_its_origin)
 		expect_refusal(as_place, bad, NULL);
 		unlink(user);
 	}
+}
+
+/* As a sanitizer would say, in which nothing is told of the heap here. */
+Test(settings, an_empty_folder_leaves_nothing_behind)
+{
+	size_t before = 0;
+
+	setenv("MOPS_FILE_ROOTS", "/a::/b", 1);
+	for (int i = 0; i < 1100; i++) {
+		cleanup_settings struct settings s = {0};
+
+		cr_assert(eq(int, load(NULL, 0, &s, NULL), -EINVAL));
+		if (i == 100)
+			before = mallinfo2().uordblks;
+	}
+	cr_expect(mallinfo2().uordblks < before + 8192, "%zu bytes",
+		  mallinfo2().uordblks - before);
 }
 
 struct bad_file {
