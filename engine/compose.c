@@ -50,7 +50,7 @@ static char *pack_key(const struct plan_pack *p)
 		hasher_update(h, &it->digest, sizeof(it->digest));
 	}
 	d = hasher_final(h);
-	return xasprintf("pack-%d/%s", PLAN_VERSION, digest_to_hex(&d).str);
+	return xasprintf("pack-%d/%s", PACK_FORMAT, digest_to_hex(&d).str);
 }
 
 /* A pack of which nothing has changed is not read again. */

@@ -8,6 +8,10 @@
 #include "base/digest.h"
 #include "storage/sink.h"
 
+/* Of the bytes that a pack has: another one whenever the same items give others.
+ * What was hashed under it is believed by later pushes. */
+#define PACK_FORMAT 1
+
 /* A file to be packed. Input to cutting: sorted by path bytes, each content
  * once per layer. */
 struct pack_item {

@@ -189,18 +189,47 @@ static int prepare(struct pusher *p, struct error **errp)
  * Uploading.
  */
 
+/* What is not asked for is not kept. */
+static void forget_packs(struct pusher *p)
+{
+	cleanup_error struct error *err = NULL;
+	struct hashes *h = open_packs(p);
+
+	if (!h)
+		return;
+	if (hashes_save(h, &err) < 0)
+		log_warn("%s", err->message);
+	hashes_free(h);
+}
+
+/* Its files have not changed: what was remembered of it was not so. */
+static int check_pack(struct pusher *p, const struct composed_blob *b,
+		      struct error **errp)
+{
+	cleanup_free struct digest *chunks = NULL;
+	struct digest now;
+	uint32_t n_chunks;
+	int r = pack_hash(b->pack, &now, &chunks, &n_chunks, errp);
+
+	if (r < 0 || digest_equal(&now, &b->desc.digest))
+		return r;
+	forget_packs(p);
+	error_set_kind(errp, ERROR_VALIDATION, ESTALE,
+		       "a pack has other bytes than when it was last hashed");
+	return error_hint(errp, -ESTALE,
+			  "what was known of it is forgotten: push again");
+}
+
 /* The registry refused the bytes: was it the file that changed? */
 static int explain_refusal(struct pusher *p, const struct composed_blob *b,
 			   int code, struct error **errp)
 {
 	cleanup_error struct error *why = NULL;
-	cleanup_free struct digest *chunks = NULL;
 	struct digest now;
-	uint32_t n_chunks;
 	int r = 0;
 
 	if (b->pack) {
-		r = pack_hash(b->pack, &now, &chunks, &n_chunks, &why);
+		r = check_pack(p, b, &why);
 	} else if (b->file) {
 		cleanup_fd int fd = inventory_open(&p->ws.inv, b->file, &why);
 
