@@ -110,6 +110,8 @@ int verb_import(struct cli *cli, struct error **errp)
 	if (!cli_has(cli, "dest") && !cli_has(cli, "to"))
 		return error_set(errp, EINVAL,
 				 "import wants --dest DIR, --to REF, or both");
+	if (cli_has(cli, "force") && !cli_has(cli, "to"))
+		return error_set(errp, EINVAL, "--force is for --to");
 	r = run_begin(cli, &run, errp);
 	if (r == 0)
 		r = choose_dest(cli, &dest, &temp, errp);

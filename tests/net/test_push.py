@@ -95,6 +95,9 @@ def an_import_keeps_them_too(env):
     somebody_elses(env, workspace(env, "3"), "m:1")
     env.mops("import", env.base / "m.tar", "--to", "m:1", code=2)
     env.mops("import", env.base / "m.tar", "--to", "m:1", "--force")
+    p = env.mops("import", env.base / "m.tar", "--dest", env.base / "out", "--force", code=2)
+    if b"--force is for --to" not in p.stderr or (env.base / "out").exists():
+        raise Failed(p.stderr.decode())
 
 
 BUNDLE = """# Mine.
