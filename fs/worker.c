@@ -401,12 +401,13 @@ static void start_prefetch(struct worker *w)
 		.paused = atomic_load(&w->handover->table->prefetch_paused),
 	};
 
-	if (spec.what == PREFETCH_NOTHING || w->job->settings->offline ||
-	    (w->job->options->prefetch_file && !spec.text))
+	if (spec.what == PREFETCH_NOTHING)
 		return;
-	w->mount.prefetch = prefetch_start(w->mount.view, &spec);
-	free(w->prefetch_text);
-	w->prefetch_text = NULL;
+	if (w->job->settings->offline)
+		log_warn("nothing is prefetched: the mount is offline");
+	else if (!w->job->options->prefetch_file || spec.text)
+		w->mount.prefetch = prefetch_start(w->mount.view, &spec);
+	freep(&w->prefetch_text);
 }
 
 static void let_go(void *opens)
