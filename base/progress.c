@@ -180,13 +180,6 @@ void progress_less(struct progress *p, uint64_t bytes)
 		atomic_fetch_sub(&p->total_bytes, bytes);
 }
 
-void progress_counts(struct progress *p, uint64_t *ret_files,
-		     uint64_t *ret_bytes)
-{
-	*ret_files = p ? atomic_load(&p->files) : 0;
-	*ret_bytes = p ? atomic_load(&p->bytes) : 0;
-}
-
 void progress_free(struct progress *p)
 {
 	if (!p)

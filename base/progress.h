@@ -21,9 +21,6 @@ void progress_phase(struct progress *p, const char *verb, const char *unit,
 		    uint64_t files, uint64_t bytes);
 /* So many bytes of the total need not be done. */
 void progress_less(struct progress *p, uint64_t bytes);
-/* What was added so far: in this phase. */
-void progress_counts(struct progress *p, uint64_t *ret_files,
-		     uint64_t *ret_bytes);
 /* Erase the line and free. */
 void progress_free(struct progress *p);
 

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/path.h"
 #include "base/strbuf.h"
 #include "engine/tree.h"
 
@@ -27,7 +28,7 @@
 #define TRACE_HEAD       "mops-trace 1\n"
 #define TRACE_BYTES_MAX  (16u << 20)
 /* The longest line: two numbers, two spaces, a path, the newline. */
-#define TRACE_LINE_MAX (10 + 1 + 10 + 1 + 2048 + 1)
+#define TRACE_LINE_MAX (10 + 1 + 10 + 1 + PATH_BYTES_MAX + 1)
 
 struct trace_record {
 	uint32_t first, count; /* chunks; first + count does not wrap */
