@@ -15,7 +15,7 @@ SAMPLES = 50000 if os.environ.get("MOPS_SANITIZED", "none") == "none" else 5000
 
 
 def losses(env, folder, epochs):
-    said = env.run("/usr/bin/python3", EXAMPLE / "train.py", folder, "--epochs", epochs, timeout=600).stdout.decode()
+    said = env.run("/usr/bin/python3", EXAMPLE / "train.py", folder, "--epochs", epochs, timeout=200).stdout.decode()
     print("# " + said.strip().replace("\n", "\n# "), flush=True)
     found = re.findall(r"loss ([0-9.]+)", said)
     if len(found) != epochs:
@@ -26,7 +26,7 @@ def losses(env, folder, epochs):
 def it_learns_the_same_from_a_mount(env):
     need_root()
     folder = env.fresh("ws")
-    env.run("/usr/bin/python3", EXAMPLE / "make_bundle.py", folder, "--samples", SAMPLES, timeout=600)
+    env.run("/usr/bin/python3", EXAMPLE / "make_bundle.py", folder, "--samples", SAMPLES, timeout=200)
     registry = DockerRegistry(env)
     ref = f"{registry.host}/two-kinds@1.0.0"
     env.mops("push", folder, "--to", ref, "-q")
