@@ -2,7 +2,10 @@
  * What files of a workspace hashed to, so that a second scan hashes nothing.
  *
  * Keyed by (path, dev, inode, size, mtime, ctime); one file per workspace
- * folder below hashes/, read whole, written whole. Entries whose mtime or ctime
+ * folder below hashes/, read whole, written whole. A folder that was pushed has
+ * a second one, as if of another folder, with what its packs hashed to
+ * (compose.c): these have no path, so what their bytes are a function of stands
+ * in its place, and a stat in which only the size says something. Entries whose mtime or ctime
  * lies within 2 s of their hashing are not kept: a write within the same clock
  * tick would go unseen. A damaged file is an empty one (it has a checksum).
  *

@@ -6,10 +6,11 @@
  * A client sends one line and reads to the end: "status" gives one JSON object,
  * "metrics" the same counters in the Prometheus text format (also as the answer
  * to "GET /metrics HTTP/1.x", with an HTTP header), "warm PATH" what warm_jobs.h says
- * of a
- * path in the mount. "upgrade PATH" makes the
- * asking program, which is to be the one at PATH, serve the mount; the answer,
- * "done" or "failed WHY", is the supervisor's. A client whose worker dies asks again.
+ * of a path in the mount. "prefetch pause" and "prefetch resume" are answered with
+ * what the prefetch is then, as in the status, or with why there is none. "upgrade
+ * PATH" makes the asking program, which is to be the one at PATH, serve the mount;
+ * the answer, "done" or "failed WHY", is the supervisor's. A client whose worker
+ * dies asks again.
  *
  * Threads: one thread of its own serves it; a slow client is dropped.
  */

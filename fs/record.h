@@ -1,8 +1,9 @@
 /*
  * Recording in what order the readers of a mount first ask for what: a trace
  * (engine/trace.h) that grows in the memory that one worker leaves to the next
- * (handover.h), and that the supervisor writes out. So the worker needs no right
- * to the file, and whoever takes it over can write bytes there, but nowhere else.
+ * (handover.h), and that the supervisor has written out (publisher.h). So the
+ * worker needs no right to the file, and whoever takes it over can write bytes
+ * there, but nowhere else.
  *
  * Rows that go on where the last one ended make it longer: that last row is kept
  * beside the text until another one begins.

@@ -245,8 +245,12 @@ def a_list_is_fetched_in_its_order(env):
             names_asked = [n for n, _ in asked.big(top)]
             check("order", [n for i, n in enumerate(names_asked) if n not in names_asked[i - 1:i]][-3:],
                   ["big/b.bin", None, "big/a.bin"])
-        with env.mount("demo:1", "--offline") as at:
+        log = env.base / "log"
+        with env.mount("demo:1", "--offline", *how, "--log", log) as at:
             same(snapshot(top), snapshot(at))
+            if "nothing is prefetched" not in log.read_text() or "prefetch" in status(env, at):
+                raise Failed(log.read_text())
+        log.unlink()
     names.write_text("big/a.bin\n")
     env.new_cache()
     with env.mount(*asked.ref, "--prefetch", f"list={names}") as at:
