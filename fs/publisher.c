@@ -49,7 +49,7 @@ void publisher_look(struct publisher *p, struct record_table *t, int64_t now_ns)
 
 bool publisher_died(struct publisher *p, pid_t pid, int status)
 {
-	char signal[32];
+	char why[32];
 
 	if (!p->pid || pid != p->pid)
 		return false;
@@ -60,9 +60,9 @@ bool publisher_died(struct publisher *p, pid_t pid, int status)
 	} else if (WIFEXITED(status)) {
 		complain(p, strerror(WEXITSTATUS(status)));
 	} else {
-		snprintf(signal, sizeof(signal), "ended by signal %d",
+		snprintf(why, sizeof(why), "ended by signal %d",
 			 WTERMSIG(status));
-		complain(p, signal);
+		complain(p, why);
 	}
 	return true;
 }
