@@ -123,16 +123,6 @@ static int check_version(struct cache *c, struct error **errp)
 	return 0;
 }
 
-static void have_mode(int fd, mode_t mode)
-{
-	struct stat st;
-
-	/* Then it is root's, or read-only, and nobody's to change here. */
-	if (fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 07777) != mode &&
-	    fchmod(fd, mode) < 0)
-		log_debug("cache: blobs/ keeps its mode: %s", strerror(errno));
-}
-
 /* As open as the cache's own folder, whatever the umask is. */
 static void share_blobs(struct cache *c)
 {
@@ -141,8 +131,8 @@ static void share_blobs(struct cache *c)
 	if (c->blobs_mode == 0700)
 		return;
 	blobs = io_open_beneath(c->dirfd, "blobs", O_RDONLY | O_DIRECTORY, 0);
-	have_mode(blobs, c->blobs_mode);
-	have_mode(c->room[ROOM_BLOBS], c->blobs_mode);
+	blobs_have_mode(c, blobs);
+	blobs_have_mode(c, c->room[ROOM_BLOBS]);
 }
 
 static int open_room(struct cache *c, enum cache_room room, struct error **errp)

@@ -88,6 +88,8 @@ struct shard_name {
 struct shard_name shard_name(const struct digest *d);
 /* Make the "ab" of @name in @room: 1 it is new, 0 it was there, -errno. */
 int shard_make(struct cache *c, enum cache_room room, const char *name);
+/* The folder @fd, of blobs/, is as open as the cache is; -1: none. */
+void blobs_have_mode(const struct cache *c, int fd);
 
 #define RANDOM_NAME_SIZE 17
 /* 16 random hex digits. */

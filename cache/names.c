@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "base/log.h"
 
 struct shard_name shard_name(const struct digest *d)
 {
@@ -21,17 +22,31 @@ struct shard_name shard_name(const struct digest *d)
 	return n;
 }
 
+void blobs_have_mode(const struct cache *c, int fd)
+{
+	struct stat st;
+
+	/* Then it is root's, or read-only, and nobody's to change here. */
+	if (fd >= 0 && fstat(fd, &st) == 0 &&
+	    (st.st_mode & 07777) != c->blobs_mode &&
+	    fchmod(fd, c->blobs_mode) < 0)
+		log_debug("cache: blobs/ keeps its mode: %s", strerror(errno));
+}
+
 int shard_make(struct cache *c, enum cache_room room, const char *name)
 {
 	char dir[3] = {name[0], name[1], '\0'};
-
+	cleanup_fd int fd = -1;
 	mode_t mode = room == ROOM_BLOBS ? c->blobs_mode : 0700;
 
 	if (mkdirat(c->room[room], dir, mode) < 0)
 		return errno == EEXIST ? 0 : -errno;
+	if (mode == 0700)
+		return 1;
 	/* Whatever the umask is. */
-	if (mode != 0700 && fchmodat(c->room[room], dir, mode, 0) < 0)
-		return -errno;
+	fd = openat(c->room[room], dir,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	blobs_have_mode(c, fd);
 	return 1;
 }
 

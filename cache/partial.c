@@ -41,11 +41,15 @@ static bool make_writable(struct content *ct, const char *name)
 {
 	int gate = ct->c->gate_fd;
 	uint64_t off = gate_offset(ct);
+	cleanup_fd int fd = -1;
 	bool ok;
 
 	if (ofd_try_lock(gate, LOCK_EXCLUSIVE, off, 1) == -EAGAIN)
 		return false;
-	ok = fchmodat(ct->c->room[ROOM_PARTIAL], name, 0600, 0) == 0;
+	/* Not by its name, which the sandbox of a mount allows of no file. */
+	fd = openat(ct->c->room[ROOM_PARTIAL], name,
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	ok = fd >= 0 && fchmod(fd, 0600) == 0;
 	ofd_unlock(gate, off, 1);
 	return ok;
 }

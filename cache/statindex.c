@@ -198,11 +198,16 @@ void statindex_touch(struct cache *c, const struct digest *d)
 {
 	struct shard_name name = shard_name(d);
 	int dirfd = c->room[ROOM_INDEX];
+	cleanup_fd int fd = -1;
 	struct stat st;
 
-	if (fstatat(dirfd, name.str, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    time_wall_s() - st.st_mtime > TOUCH_S)
-		(void)utimensat(dirfd, name.str, NULL, AT_SYMLINK_NOFOLLOW);
+	if (fstatat(dirfd, name.str, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    time_wall_s() - st.st_mtime <= TOUCH_S)
+		return;
+	fd = openat(dirfd, name.str,
+		    O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0)
+		(void)futimens(fd, NULL);
 }
 
 void statindex_forget(struct cache *c, const struct digest *d)
