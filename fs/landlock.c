@@ -206,7 +206,7 @@ static void allow_socket(const struct ruleset *rs, const char *socket)
 	allow(rs, folder, FS_REMOVE); /* its own, at the end */
 }
 
-int landlock_make(const struct sandbox_rules *rules)
+int landlock_make(const struct sandbox_rules *rules, bool *ret_truncates)
 {
 	long version =
 		syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_VERSION);
@@ -218,6 +218,7 @@ int landlock_make(const struct sandbox_rules *rules)
 	/* Files could not be moved from folder to folder. */
 	if (version < 2)
 		return -EOPNOTSUPP;
+	*ret_truncates = version >= 3;
 	if (version >= 3)
 		a.handled_fs |= FS_TRUNCATE;
 	if (version >= 5)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -84,12 +85,19 @@ static void note(struct strbuf *lacks, const char *part, int r)
 void sandbox_enter(const struct sandbox_rules *rules, struct sandbox_state *ret)
 {
 	cleanup_strbuf struct strbuf lacks = STRBUF_INIT;
-	cleanup_fd int ruleset = landlock_make(rules);
+	bool truncates = false;
+	cleanup_fd int ruleset = landlock_make(rules, &truncates);
 	struct taken t = {rules->keep_admin, MAX(ruleset, -1)};
 	int r;
 
+	/* Folders of the cache get their mode when they are made: seccomp lets
+	 * no file be given one that is so open. */
+	umask(0);
 	if (ruleset < 0)
 		note(&lacks, "Landlock", ruleset);
+	else if (!truncates)
+		note(&lacks, "Landlock's control of emptying files",
+		     -EOPNOTSUPP);
 	r = thread_everywhere(take_from_thread, &t);
 	if (r < 0)
 		note(&lacks, "all of it in every thread", r);

@@ -47,8 +47,9 @@ void sandbox_enter(const struct sandbox_rules *rules,
 void sandbox_state_release(struct sandbox_state *s);
 
 /* landlock.c: a ruleset, or -errno; -ENOSYS and -EOPNOTSUPP: the kernel has
- * none, or not enough of it. */
-int landlock_make(const struct sandbox_rules *rules);
+ * none, or not enough of it. @ret_truncates: does it keep from emptying what
+ * can only be read (since Linux 6.2)? */
+int landlock_make(const struct sandbox_rules *rules, bool *ret_truncates);
 /* In this thread. 0 or -errno. */
 int landlock_enter(int ruleset);
 

@@ -30,6 +30,9 @@
 #define FUSE_BACKING_CLOSE _IOW(229, 2, uint32_t)
 /* Without SOCK_CLOEXEC and SOCK_NONBLOCK, as the kernel has it. */
 #define SOCKET_TYPES 0xf
+#define NAMESPACES                                                     \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | \
+	 CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET)
 
 static const char *const calls[] = {
 	/* descriptors */
@@ -77,7 +80,6 @@ static const char *const calls[] = {
 	"open",
 	"openat",
 	"openat2",
-	"creat",
 	"stat",
 	"fstat",
 	"lstat",
@@ -104,11 +106,6 @@ static const char *const calls[] = {
 	"linkat",
 	"symlink",
 	"symlinkat",
-	"chmod",
-	"fchmod",
-	"fchmodat",
-	"fchmodat2",
-	"truncate",
 	"ftruncate",
 	"fallocate",
 	"fadvise64",
@@ -117,11 +114,6 @@ static const char *const calls[] = {
 	"fdatasync",
 	"sync_file_range",
 	"syncfs",
-	"utimensat",
-	"utime",
-	"utimes",
-	"futimesat",
-	"umask",
 	"getcwd",
 	"getxattr",
 	"lgetxattr",
@@ -154,7 +146,6 @@ static const char *const calls[] = {
 	"exit_group",
 	"sched_yield",
 	"sched_getaffinity",
-	"sched_setaffinity",
 	"sched_getparam",
 	"sched_getscheduler",
 	"arch_prctl",
@@ -267,6 +258,11 @@ static const struct {
 	{"setsockopt", 1, IPPROTO_IP},
 	{"setsockopt", 1, IPPROTO_IPV6},
 	{"setsockopt", 1, IPPROTO_TCP},
+	/* Of what was opened, which may be any file that is read. Not what runs
+	 * as its owner, nor what others may write to. */
+	{"fchmod", 1, 0444},
+	{"fchmod", 1, 0600},
+	{"fchmod", 1, 0644},
 	{"prctl", 0, PR_SET_NAME},
 	{"prctl", 0, PR_GET_NAME},
 	{"prctl", 0, PR_GET_DUMPABLE},
@@ -300,6 +296,16 @@ static int allow_socket_options(scmp_filter_ctx f)
 	return r;
 }
 
+/* That a file was used now; of an open one, by no name. */
+static int allow_touching(scmp_filter_ctx f)
+{
+	int n = seccomp_syscall_resolve_name("utimensat");
+
+	return seccomp_rule_add(f, SCMP_ACT_ALLOW, n, 2,
+				SCMP_A1_64(SCMP_CMP_EQ, 0),
+				SCMP_A2_64(SCMP_CMP_EQ, 0));
+}
+
 static int allow_some(scmp_filter_ctx f)
 {
 	/* Of datagrams each may go to another path. */
@@ -307,11 +313,13 @@ static int allow_some(scmp_filter_ctx f)
 	/* clone3, whose arguments no filter can see, is not allowed: the C
 	 * library takes clone then. */
 	int r = allow_if(f, "clone",
-			 SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD,
-				    CLONE_THREAD));
+			 SCMP_A0_64(SCMP_CMP_MASKED_EQ,
+				    CLONE_THREAD | NAMESPACES, CLONE_THREAD));
 
 	if (r == 0)
 		r = allow_socket_options(f);
+	if (r == 0)
+		r = allow_touching(f);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(pairs); i++)
 		r = allow_if(f, "socketpair",
 			     SCMP_A1_64(SCMP_CMP_MASKED_EQ, SOCKET_TYPES,
