@@ -75,12 +75,15 @@ bool link_receive(int fd, struct link_message *ret)
 	for (size_t i = 0; i < LINK_FDS; i++)
 		ret->fds[i] = -1;
 	ret->text[n > 0 ? n - 1 : 0] = '\0';
-	if (n <= 0)
+	if (n < 0)
 		return false;
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
 		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
 			take_fds(h, ret->fds);
-	return true;
+	/* One without a letter looks like the end, but may bring some. */
+	for (size_t i = 0; n == 0 && i < LINK_FDS; i++)
+		closep(&ret->fds[i]);
+	return n > 0;
 }
 
 int link_ask_unmount(int fd)

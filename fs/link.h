@@ -46,7 +46,7 @@ int link_make(int ret[2]);
  * does not read. */
 int link_send(int fd, enum link_word word, const char *text, const int *fds,
 	      size_t n_fds);
-/* Wait for one. False: the other side is gone. */
+/* Wait for one. False: the other side is gone, or sends what is none. */
 bool link_receive(int fd, struct link_message *ret);
 
 /* Ask the supervisor to unmount: 0 done, 1 detached because it is in use; -EIO

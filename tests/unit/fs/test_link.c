@@ -28,14 +28,14 @@ static unsigned open_descriptors(void)
 	return n;
 }
 
-/* As link_send(), which sends no more than it should. */
-static void send_many(char word, size_t n_fds)
+/* As link_send(), which sends no more than it should, and no less. */
+static void send_raw(char word, size_t len, size_t n_fds)
 {
 	union {
 		char room[CMSG_SPACE(16 * sizeof(int))];
 		struct cmsghdr head;
 	} rights = {0};
-	struct iovec iov = {&word, 1};
+	struct iovec iov = {&word, len};
 	struct msghdr m = {.msg_iov = &iov,
 			   .msg_iovlen = 1,
 			   .msg_control = rights.room,
@@ -46,7 +46,12 @@ static void send_many(char word, size_t n_fds)
 	rights.head.cmsg_type = SCM_RIGHTS;
 	rights.head.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
 	memcpy(CMSG_DATA(&rights.head), fds, n_fds * sizeof(int));
-	cr_assert(eq(i64, sendmsg(pair[1], &m, 0), 1));
+	cr_assert(eq(i64, sendmsg(pair[1], &m, 0), (long)len));
+}
+
+static void send_many(char word, size_t n_fds)
+{
+	send_raw(word, 1, n_fds);
 }
 
 Test(link, words_texts_and_descriptors_arrive)
@@ -82,6 +87,20 @@ Test(link, descriptors_that_nobody_asked_for_are_closed)
 		cr_expect(eq(uint, open_descriptors(), before + LINK_FDS));
 		for (size_t i = 0; i < LINK_FDS; i++)
 			close(got.m.fds[i]);
+	}
+}
+
+Test(link, descriptors_that_come_without_a_letter_are_closed)
+{
+	struct link_message m;
+	unsigned before = open_descriptors();
+
+	for (size_t n = 1; n <= 16; n++) {
+		send_raw('x', 0, n);
+		cr_expect(not(link_receive(pair[0], &m)));
+		cr_expect(eq(uint, open_descriptors(), before));
+		for (size_t i = 0; i < LINK_FDS; i++)
+			cr_expect(eq(int, m.fds[i], -1));
 	}
 }
 
