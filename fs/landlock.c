@@ -195,17 +195,6 @@ static void allow_settings(const struct ruleset *rs, const struct settings *s)
 	allow_around(rs, s->key_file);
 }
 
-static void allow_socket(const struct ruleset *rs, const char *socket)
-{
-	cleanup_free char *folder = socket ? xstrdup(socket) : NULL;
-	char *slash = folder ? strrchr(folder, '/') : NULL;
-
-	if (!slash)
-		return;
-	*slash = '\0';
-	allow(rs, folder, FS_REMOVE); /* its own, at the end */
-}
-
 int landlock_make(const struct sandbox_rules *rules, bool *ret_truncates)
 {
 	long version =
@@ -239,7 +228,6 @@ int landlock_make(const struct sandbox_rules *rules, bool *ret_truncates)
 	allow_settings(&rs, rules->settings);
 	if (rules->layout)
 		allow(&rs, rules->layout, READ);
-	allow_socket(&rs, rules->socket);
 	return rs.fd;
 }
 

@@ -37,7 +37,6 @@ struct sandbox_rules {
 	const struct settings *settings;
 	const char *cache;  /* the folder of this user's */
 	const char *layout; /* the folder of an image layout; NULL */
-	const char *socket; /* the status socket's path; NULL */
 	bool keep_admin;
 };
 

@@ -150,10 +150,9 @@ static int open_reference(struct worker *w, const struct op *op,
 /* Mounting is what needs more. So a successor does it before it reads anything
  * that is not ours; the first worker when it has mounted, in all the threads
  * that are there by then. */
-static void give_up_rights(struct worker *w, int listener)
+static void give_up_rights(struct worker *w)
 {
 	const struct reference *ref = w->job->reference;
-	cleanup_free char *socket = control_path(listener);
 
 	if (w->job->options->no_sandbox)
 		return;
@@ -162,7 +161,6 @@ static void give_up_rights(struct worker *w, int listener)
 			.settings = w->job->settings,
 			.cache = cache_path(w->mount.cache),
 			.layout = ref->layout ? ref->registry : NULL,
-			.socket = socket,
 			.keep_admin = w->handover->table->passthrough,
 		},
 		&w->mount.sandbox);
@@ -179,7 +177,7 @@ static int open_bundle(struct worker *w, const struct op *op,
 	if (r == 0)
 		r = session_cache(m->session, &m->cache, errp);
 	if (r == 0 && w->handover->successor)
-		give_up_rights(w, w->handover->listener);
+		give_up_rights(w);
 	if (r == 0)
 		r = session_fetcher(m->session, &m->fetcher, errp);
 	if (r == 0)
@@ -434,7 +432,7 @@ static int set_up(struct worker *w, struct error **errp)
 	if (r < 0)
 		return r;
 	if (!w->handover->successor)
-		give_up_rights(w, control_listener(w->control));
+		give_up_rights(w);
 	w->mount.trimmer =
 		trimmer_start(w->mount.session, let_go, w->mount.opens);
 	start_prefetch(w);
