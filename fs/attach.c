@@ -159,6 +159,16 @@ int attach_replay_init(struct mount *m, struct error **errp)
 	return opens_check_init(m->opens, errp);
 }
 
+int attach_make_blocking(struct mount *m, struct error **errp)
+{
+	int fd = fuse_session_fd(m->se);
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
+		return error_set_errno(errp, errno, "the mount's device");
+	return 0;
+}
+
 /* For a kernel that cannot resend: see handover_clone(). The device itself is
  * for the supervisor. */
 static void take_clone(struct mount *m)

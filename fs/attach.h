@@ -28,6 +28,10 @@ int attach_serve_init(struct mount *m, struct error **errp);
  * the kernel than the first one did. */
 int attach_take_over(struct mount *m, struct error **errp);
 int attach_replay_init(struct mount *m, struct error **errp);
+/* A worker that was taken over may have set O_NONBLOCK, which is the file's and
+ * not a process's: all after it would ask for requests without a pause. When
+ * the predecessor is dead. */
+int attach_make_blocking(struct mount *m, struct error **errp);
 /* The kernel's own list says what we really have: -EPERM when an option that
  * protects is not there. Sets major and minor. */
 int attach_check(struct mount *m, struct error **errp);

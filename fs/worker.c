@@ -345,6 +345,9 @@ static int take_over(struct worker *w, struct error **errp)
 	if (!link_receive(w->link, &go) || go.word != LINK_BEGIN)
 		return error_set(errp, EPIPE, "the supervisor is gone");
 	w->mounted = true;
+	r = attach_make_blocking(m, errp);
+	if (r < 0)
+		return r;
 	opens_adopt(m->opens);
 	r = start_loops(w, errp);
 	if (r == 0 && handover_can_resend(w->handover->table))
