@@ -546,6 +546,8 @@ static int watch(struct supervisor *s)
 			break;
 	} while (!take_time(s, &status));
 	bury(s);
+	/* Whoever still reads from a mount that is detached is told now. */
+	closep(&s->h.device);
 	if (s->h.table->reported)
 		publisher_end(&s->publisher, &s->h.table->record, PUBLISH_MS);
 	return status;
