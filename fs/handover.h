@@ -81,6 +81,9 @@ struct handover {
 	int listener; /* the status socket; -1 */
 	int lease;    /* the supervisor's alone: held between workers; -1 */
 	bool successor;
+	/* Which mount, as the supervisor was told once: what the table has,
+	 * every worker can write. All 0: there is none yet. */
+	struct mount_identity identity;
 	uint32_t full; /* the first so many opens are in use */
 };
 

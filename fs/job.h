@@ -53,7 +53,7 @@ int supervisor_run(struct mount_job *job);
 int worker_run(struct mount_job *job, struct handover *h, int link);
 
 /* Set for a program that is run as the next worker of a mount: the descriptors
- * of link, table, device and status socket. */
+ * of link, table, device and status socket, and which mount it is. */
 #define JOB_VARIABLE "MOPSFS_SUCCESSOR"
 
 #endif

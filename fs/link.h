@@ -26,7 +26,8 @@ enum link_word {
 	LINK_UPGRADE = 'g',  /* the program's path, the asking client */
 	/* From a worker to its outside (outside.h), which answers
 	 * LINK_UNMOUNT, too. */
-	LINK_RUN = 'x', /* the words; standard input and output, status */
+	LINK_RUN = 'x',   /* the words; standard input and output, status */
+	LINK_MOUNT = 'i', /* which mount it is */
 	/* From the supervisor. */
 	LINK_BEGIN = 'b',
 	LINK_DONE = 'd',

@@ -1,6 +1,7 @@
 /* mopsfs mount: check, fork, wait until the tree can be read. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -391,17 +392,16 @@ static struct mount_job job_of(struct caller *c)
 
 /* This program was started to go on with a mount that another one began, by
  * the command line that began it. */
-static int succeed(struct caller *c, const char *descriptors,
-		   struct error **errp)
+static int succeed(struct caller *c, const char *given, struct error **errp)
 {
 	struct handover h = {.lease = -1, .successor = true};
 	struct mount_job job;
 	int link, r;
 
-	if (sscanf(descriptors, "%d,%d,%d,%d", &link, &h.memory, &h.device,
-		   &h.listener) != 4)
-		return error_set(errp, EINVAL, JOB_VARIABLE " is '%s'",
-				 descriptors);
+	if (sscanf(given, "%d,%d,%d,%d,%u,%u,%" SCNu64, &link, &h.memory,
+		   &h.device, &h.listener, &h.identity.major, &h.identity.minor,
+		   &h.identity.unique) != 7)
+		return error_set(errp, EINVAL, JOB_VARIABLE " is '%s'", given);
 	unsetenv(JOB_VARIABLE);
 	c->device = h.device;
 	r = read_job(c, errp);

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,6 +21,9 @@
 
 #define WORD_END '\x1e' /* between words; in none of them */
 #define TICK_MS  20
+/* More at a time, each a process, nothing that is honest needs. */
+#define KEEPERS_MAX 8u
+#define REAP_MS     1000
 
 static int outside = -1;
 
@@ -58,6 +63,15 @@ static int run_there(char *const *argv, int in, int out)
 	return r < 0 ? r : pair[0];
 }
 
+void outside_tell(const struct mount_identity *mount)
+{
+	cleanup_free char *text = xasprintf("%u %u %" PRIu64, mount->major,
+					    mount->minor, mount->unique);
+
+	if (outside >= 0)
+		link_send(outside, LINK_MOUNT, text, NULL, 0);
+}
+
 int outside_unmount(void)
 {
 	int r = outside < 0 ? -ENOTCONN : link_ask_unmount(outside);
@@ -68,6 +82,13 @@ int outside_unmount(void)
 /*
  * The other side.
  */
+
+struct outside {
+	int link;
+	const char *mountpoint;
+	struct mount_identity mount; /* all 0: not told yet */
+	unsigned keepers;            /* not waited for yet */
+};
 
 static bool is_over(int fd, int ms)
 {
@@ -111,7 +132,14 @@ static char **split(char *text)
 	return v;
 }
 
-static void run_here(int link, struct link_message *m)
+static void reap(struct outside *o)
+{
+	while (o->keepers && waitpid(-1, NULL, WNOHANG) > 0)
+		o->keepers--;
+}
+
+/* Whoever is refused sees the other end of the status closed. */
+static void run_here(struct outside *o, struct link_message *m)
 {
 	pid_t pid;
 	char **argv;
@@ -119,26 +147,29 @@ static void run_here(int link, struct link_message *m)
 	for (size_t i = 0; i < LINK_FDS; i++)
 		if (m->fds[i] < 0)
 			return;
+	reap(o);
+	if (o->keepers >= KEEPERS_MAX)
+		return;
 	pid = fork();
+	if (pid > 0)
+		o->keepers++;
 	if (pid != 0)
 		return;
-	close(link);
-	signal(SIGCHLD, SIG_DFL);
+	close(o->link);
 	argv = split(m->text);
 	if (!argv)
 		_exit(1);
 	keep(argv, m->fds);
 }
 
-static int unmount_here(const char *mountpoint,
-			const struct mount_identity *mount)
+/* Once: a worker that was taken over is not to name others. */
+static void take_mount(struct outside *o, const char *text)
 {
-	int r;
+	struct mount_identity m;
 
-	signal(SIGCHLD, SIG_DFL); /* fusermount3 is waited for */
-	r = unmount_own(mountpoint, mount);
-	signal(SIGCHLD, SIG_IGN);
-	return r;
+	if (!o->mount.minor &&
+	    sscanf(text, "%u %u %" SCNu64, &m.major, &m.minor, &m.unique) == 3)
+		o->mount = m;
 }
 
 /* Nothing of the mount is held open here, or it would outlive its worker. */
@@ -157,20 +188,29 @@ static int keep_only(int fd)
 	return 3;
 }
 
-static void __attribute__((noreturn))
-serve(int fd, const char *mountpoint, const struct mount_identity *mount)
+static bool receive(struct outside *o, struct link_message *m)
+{
+	do
+		reap(o);
+	while (!is_over(o->link, o->keepers ? REAP_MS : -1));
+	return link_receive(o->link, m);
+}
+
+static void __attribute__((noreturn)) serve(struct outside *o, int fd)
 {
 	struct link_message m;
-	int link = keep_only(fd);
 
+	o->link = keep_only(fd);
 	setsid();
-	signal(SIGCHLD, SIG_IGN);
-	while (link >= 0 && link_receive(link, &m)) {
+	signal(SIGCHLD, SIG_DFL);
+	while (o->link >= 0 && receive(o, &m)) {
 		if (m.word == LINK_RUN)
-			run_here(link, &m);
+			run_here(o, &m);
+		else if (m.word == LINK_MOUNT)
+			take_mount(o, m.text);
 		else if (m.word == LINK_UNMOUNT)
-			link_tell_unmounted(link,
-					    unmount_here(mountpoint, mount));
+			link_tell_unmounted(o->link, unmount_own(o->mountpoint,
+								 &o->mount));
 		for (size_t i = 0; i < LINK_FDS; i++)
 			closep(&m.fds[i]);
 	}
@@ -179,6 +219,7 @@ serve(int fd, const char *mountpoint, const struct mount_identity *mount)
 
 int outside_start(const char *mountpoint, const struct mount_identity *mount)
 {
+	struct outside o = {.mountpoint = mountpoint, .mount = *mount};
 	int pair[2];
 	int r = link_make(pair);
 	pid_t pid;
@@ -187,7 +228,7 @@ int outside_start(const char *mountpoint, const struct mount_identity *mount)
 		return r;
 	pid = fork();
 	if (pid == 0)
-		serve(pair[1], mountpoint, mount);
+		serve(&o, pair[1]);
 	close(pair[1]);
 	if (pid < 0) {
 		close(pair[0]);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +36,10 @@ static char **own_arguments(char **ret_text)
 static void __attribute__((noreturn))
 become_program(const struct spawn *how, const struct handover *h, int link)
 {
-	cleanup_free char *value = xasprintf("%d,%d,%d,%d", link, h->memory,
-					     h->device, h->listener);
+	const struct mount_identity *id = &h->identity;
+	cleanup_free char *value = xasprintf("%d,%d,%d,%d,%u,%u,%" PRIu64, link,
+					     h->memory, h->device, h->listener,
+					     id->major, id->minor, id->unique);
 	char *text = NULL;
 	char **argv = own_arguments(&text);
 

@@ -70,9 +70,8 @@
 struct supervisor {
 	struct mount_job *job;
 	struct handover h;
-	/* Which they are, told by the worker that made them: another mount may
-	 * come to have their places. */
-	struct mount_identity identity;
+	/* Which it is, told by the worker that made it: another mount's may
+	 * come to have its place. */
 	struct stat socket;
 	struct child worker, next; /* next: while there is an upgrade */
 	int signals;               /* signalfd */
@@ -111,9 +110,9 @@ static int unmount(struct supervisor *s)
 	if (s->h.device < 0)
 		return unmount_own(s->job->mountpoint, &s->h.table->identity);
 	/* A number alone may be another mount's as soon as ours is gone. */
-	if (!s->identity.unique && !is_connected(s))
+	if (!s->h.identity.unique && !is_connected(s))
 		return 0;
-	return unmount_own(s->job->mountpoint, &s->identity);
+	return unmount_own(s->job->mountpoint, &s->h.identity);
 }
 
 /* Nobody will answer for the mount any more: take away what is left of it. */
@@ -274,7 +273,7 @@ static void take_descriptors(struct supervisor *s, struct link_message *m)
 	s->h.device = m->fds[0];
 	s->h.lease = m->fds[1];
 	s->h.listener = m->fds[2];
-	s->identity = s->h.table->identity;
+	s->h.identity = s->h.table->identity;
 	control_look(s->h.listener, &s->socket);
 	for (size_t i = 0; i < LINK_FDS; i++)
 		m->fds[i] = -1;

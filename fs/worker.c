@@ -318,6 +318,8 @@ static int begin(struct worker *w, struct error **errp)
 
 	w->mounted = r == 0;
 	if (r == 0)
+		outside_tell(&w->handover->table->identity);
+	if (r == 0)
 		r = attach_serve_init(m, errp);
 	if (r == 0)
 		r = start_loops(w, errp);
@@ -584,7 +586,7 @@ static int start_outside(const struct mount_job *job, const struct handover *h,
 	if (job->options->no_sandbox)
 		return 0;
 	sandbox_prepare();
-	r = outside_start(job->mountpoint, &h->table->identity);
+	r = outside_start(job->mountpoint, &h->identity);
 	return r < 0 ? error_set_errno(errp, -r, "starting a process") : 0;
 }
 

@@ -327,6 +327,153 @@ def link_to(pid, supervisor):
     raise Failed("no link")
 
 
+def outside_of(pid):
+    """The end that its outside answers at; both ends are the worker's own."""
+    return link_to(pid, pid)
+
+
+def shared_with(pid):
+    (memory,) = (fd for fd, what in descriptors_of(pid) if what.startswith("/memfd:mopsfs "))
+    return taken_from(pid, memory)
+
+
+def sockets_of(env):
+    return set(pathlib.Path(env.vars["XDG_RUNTIME_DIR"]).glob("mopsfs/*.sock"))
+
+
+def mounts_at(at):
+    return sum(line.split()[4] == str(at) for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def a_taken_over_worker_unmounts_no_other_mount(env):
+    """Which mount is its own was said once: what it writes to shared memory, or says, counts for nothing."""
+    mopstest.need_root()
+    bundle(env)
+    at, other = env.fresh("mnt"), env.fresh("other")
+    env.mounts += [at, at, other]
+    env.mopsfs("mount", "demo:1.0", at)
+    (name,) = sockets_of(env)
+    number = struct.pack("II", *map(int, name.stem.split("-")))
+    first = status(env, at)
+    # Another one comes to be where it is.
+    env.mopsfs("mount", "demo:1.0", other)
+    theirs = status(env, other)
+    subprocess.run(["mount", "--move", str(other), str(at)], check=False, stderr=subprocess.DEVNULL)
+    if mounts_at(at) != 2:
+        subprocess.run(["mount", "--bind", str(other), str(at)], check=True)
+    expect(mounts_at(at) == 2)
+    memory, their_memory = shared_with(first["pid"]), shared_with(theirs["pid"])
+    place = os.pread(memory, 1024, 0).index(number)
+    honest, forged = (os.pread(m, 16, place) for m in (memory, their_memory))
+    if os.pread(their_memory, 8, place) == number:
+        raise Failed("both are one")
+    unique = subprocess.run([sys.executable, "-c", UNIQUE, str(at)], check=True, capture_output=True).stdout
+    forged = forged[:8] + struct.pack("Q", int(unique)) if int(unique) else forged
+    os.pwrite(memory, forged, place)
+    told = b"i%u %u %u" % struct.unpack("IIQ", forged)
+    pid = first["pid"]
+    for whose in ("the first worker's", "a successor's"):
+        link = outside_of(pid)
+        link.settimeout(10)
+        link.send(told)
+        link.send(b"u")
+        expect(link.recv(100) == b"d", whose)
+        link.close()
+        expect(mounts_at(at) == 2, f"{whose} unmounts another mount")
+        if pid == first["pid"]:
+            os.kill(pid, signal.SIGKILL)
+            pid = wait_for("a successor", lambda: next((int(p) for p in children(first["supervisor_pid"]) if int(p) != first["pid"]), 0))
+            wait_for("its sandbox", lambda: all(t["Seccomp"] == "2" for t in rights(pid)))
+    os.pwrite(memory, honest, place)
+    subprocess.run(["umount", str(at)], check=True)
+    expect(mounts_at(at) == 1 and (at / "a.txt").read_text() == "a\n")
+    # Its own it does unmount, without a supervisor.
+    os.kill(first["supervisor_pid"], signal.SIGKILL)
+    wait_for("the end of the mount", lambda: not is_mounted(at))
+
+
+def children(pid):
+    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+UNIQUE = """
+import ctypes, os, struct, sys
+# statx() with STATX_MNT_ID_UNIQUE, and nothing of the file itself
+libc, buf = ctypes.CDLL(None), ctypes.create_string_buffer(256)
+libc.statx(-100, sys.argv[1].encode(), 0x900, 0x4000, buf)
+mask, = struct.unpack_from("I", buf, 0)
+print(struct.unpack_from("Q", buf, 144)[0] if mask & 0x4000 else 0)
+"""
+
+
+def sockets_of_other_mounts_stay(env):
+    need_ptrace()
+    bundle(env)
+    with env.mount("demo:1.0") as other, env.mount("demo:1.0") as at:
+        before = sockets_of(env)
+        expect(len(before) == 2, before)
+        with Taken(status(env, at)["pid"]) as t:
+            for path in before:
+                r = t.call("unlinkat", -100, str(path), 0)
+                expect(r == -errno.EACCES, f"{path}: {r}")
+        expect(status(env, other)["pid"] != status(env, at)["pid"])
+    wait_for("the supervisors to take them away", lambda: not sockets_of(env))
+
+
+def a_successor_waits_for_the_kernel(env):
+    """Whatever its predecessor did to the device, which is one file."""
+    mopstest.need_root()
+    bundle(env)
+    with env.mount("demo:1.0") as at:
+        def device(pid):
+            return taken_from(pid, next(fd for fd, what in descriptors_of(pid) if what == "/dev/fuse"))
+        pid = status(env, at)["pid"]
+        fd = device(pid)
+        os.set_blocking(fd, False)
+        os.close(fd)
+        os.kill(pid, signal.SIGKILL)
+        wait_for("a successor", lambda: status(env, at)["pid"] != pid)
+        fd = device(status(env, at)["pid"])
+        expect(os.get_blocking(fd), "it spins")
+        os.close(fd)
+
+
+def programs_are_run_in_numbers(env):
+    """Whoever took a worker over cannot fill the machine with them."""
+    mopstest.need_root()
+    bin_dir, ran = env.dir("bin"), env.base / "ran"
+    helper = bin_dir / "docker-credential-test"
+    helper.write_text(f"#!/bin/sh\necho >> {ran}\nread end\n")
+    helper.chmod(0o755)
+    env.vars["PATH"] = f"{bin_dir}:{env.vars['PATH']}"
+    bundle(env)
+    with env.mount("demo:1.0") as at:
+        link, pid = outside_of(status(env, at)["pid"]), status(env, at)["pid"]
+        (outside,) = children(pid)
+        for _ in range(2):
+            kept = []
+            for _ in range(20):
+                inputs, outputs, state = socket.socketpair(), socket.socketpair(), socket.socketpair()
+                socket.send_fds(link, [b"x%s\x1eget\x1e" % str(helper).encode()], [inputs[1].fileno(), outputs[1].fileno(), state[1].fileno()])
+                for pair in (inputs, outputs, state):
+                    pair[1].close()
+                kept.append((inputs[0], outputs[0], state[0]))
+            refused = [state for _, _, state in kept[8:]]
+            for state in refused:
+                state.settimeout(10)
+                expect(state.recv(4) == b"", "it was run")
+            wait_for("those that are run", lambda: ran.exists() and ran.read_text() == "\n" * 8)
+            expect(len(children(outside)) == 8, children(outside))
+            # They end, and there is room again.
+            for inputs, _, state in kept[:8]:
+                inputs.close()
+                state.settimeout(10)
+                expect(len(state.recv(4)) == 4, "no status")
+            wait_for("their ends", lambda: not children(outside), 10)
+            ran.unlink()
+        link.close()
+
+
 def a_taken_over_worker_holds_nobody_up(env):
     """What its supervisor gets from it neither stops it nor starts a program."""
     mopstest.need_root()
@@ -651,6 +798,10 @@ if __name__ == "__main__":
         what_is_forbidden_is_refused,
         modes_and_times_of_files_stay,
         a_cache_for_others_is_as_open_as_it_was,
+        a_taken_over_worker_unmounts_no_other_mount,
+        sockets_of_other_mounts_stay,
+        a_successor_waits_for_the_kernel,
+        programs_are_run_in_numbers,
         a_taken_over_worker_holds_nobody_up,
         the_first_answer_says_all,
         off_is_off,
