@@ -195,6 +195,23 @@ static void allow_settings(const struct ruleset *rs, const struct settings *s)
 	allow_around(rs, s->key_file);
 }
 
+/* Not refs/ and hashes/, nor the folder itself: no mount has to write them, and
+ * commands that no sandbox holds believe what is there. */
+static void allow_cache(const struct ruleset *rs, const char *cache)
+{
+	static const char *const rooms[] = {
+		"blobs",  "partial", "index",      "layers", "bundles",
+		"leases", "locks",   "quarantine", "tmp",    "trash",
+	};
+
+	allow(rs, cache, READ);
+	for (size_t i = 0; i < ARRAY_SIZE(rooms); i++) {
+		cleanup_free char *room = xasprintf("%s/%s", cache, rooms[i]);
+
+		allow(rs, room, WRITE);
+	}
+}
+
 int landlock_make(const struct sandbox_rules *rules, bool *ret_truncates)
 {
 	long version =
@@ -224,7 +241,7 @@ int landlock_make(const struct sandbox_rules *rules, bool *ret_truncates)
 		return -errno;
 	allow_system(&rs);
 	allow_credentials(&rs);
-	allow(&rs, rules->cache, WRITE);
+	allow_cache(&rs, rules->cache);
 	allow_settings(&rs, rules->settings);
 	if (rules->layout)
 		allow(&rs, rules->layout, READ);

@@ -7,8 +7,9 @@
  *   no new privileges, no capability (CAP_SYS_ADMIN stays where files are
  *   passed through: the kernel asks for it at each), no core file, no look into
  *   its memory by others of the same user
- *   Landlock: writes below the cache; reads what is read again and again
- *   (settings, credentials, authorities, resolver); executes nothing
+ *   Landlock: writes the cache, but not what that keeps of tags and workspaces;
+ *   reads what is read again and again (settings, credentials, authorities,
+ *   resolver); executes nothing
  *   seccomp: a list of system calls; all others are ENOSYS and are logged by
  *   the kernel's audit. Not SIGSYS: a new C library that tries a new call goes
  *   on with the older one then, where death would make the supervisor start

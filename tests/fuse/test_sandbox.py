@@ -39,7 +39,7 @@ CALLS = {"openat": 257, "execve": 59, "mount": 165, "ptrace": 101, "unlinkat": 2
          "bpf": 321, "io_uring_setup": 425, "capset": 126, "fork": 57, "setns": 308, "getpid": 39, "close": 3,
          "umount2": 166, "fcntl": 72, "socketpair": 53, "setsockopt": 54, "chmod": 90, "fchmod": 91, "fchmodat": 268,
          "fchmodat2": 452, "truncate": 76, "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280, "clone": 56,
-         "sched_setaffinity": 203}
+         "sched_setaffinity": 203, "rename": 82}
 
 
 def bundle(env, ref="demo:1.0"):
@@ -270,6 +270,46 @@ def modes_and_times_of_files_stay(env):
         expect((at / "a.txt").read_text() == "a\n", "it does not go on")
     now = theirs.stat()
     expect((now.st_mode, now.st_size, now.st_mtime_ns) == (before.st_mode, before.st_size, before.st_mtime_ns), now)
+
+
+def what_commands_believe_of_the_cache_is_not_written(env):
+    """What a tag was, and what a workspace's files hash to: no mount has to say it."""
+    need_ptrace()
+    bundle(env)
+    env.new_cache()
+    with env.mount("demo:1.0", "-o", "io=cached") as at:
+        cache, write = env.cache(), os.O_WRONLY | os.O_CREAT
+        refs = [p for p in (cache / "refs").iterdir() if p.is_file()]
+        expect(refs, "nothing is remembered of the tag")
+        before = {p: p.read_bytes() for p in refs}
+        for _ in range(2):  # the first worker, and a successor
+            pid = status(env, at)["pid"]
+            confined(pid)
+            with Taken(pid) as t:
+                for path in refs:
+                    for flags in (os.O_WRONLY, os.O_RDONLY | os.O_TRUNC):
+                        r = t.call("openat", -100, str(path), flags, 0)
+                        expect(r == -errno.EACCES, f"{path}: {r}")
+                    expect(t.call("unlinkat", -100, str(path), 0) == -errno.EACCES, path)
+                for path in (cache / "refs/new", cache / "hashes/new", cache / "new"):
+                    r = t.call("openat", -100, str(path), write, 0o600)
+                    expect(r == -errno.EACCES, f"{path}: {r}")
+                # Nor is a folder of it moved away, to put another in its place; files are.
+                made = cache / "tmp/made"
+                fd = t.call("openat", -100, str(made), write, 0o600)
+                expect(fd >= 0, f"{made}: {fd}")
+                expect(t.call("close", fd) == 0)
+                for old, new in (("refs", "refs.old"), ("refs", "tmp/refs"), ("tmp/made", "refs/made"), ("index", "index.old")):
+                    r = t.call("rename", str(cache / old), str(cache / new))
+                    expect(r == -errno.EACCES, f"{old} to {new}: {r}")
+                for room in ("blobs", "partial", "index", "layers", "bundles", "leases", "locks", "quarantine", "trash", "tmp"):
+                    r = t.call("rename", str(made), str(cache / room / "made"))
+                    expect(r == 0, f"{room}: {r}")
+                    made = cache / room / "made"
+                expect(t.call("unlinkat", -100, str(made), 0) == 0)
+            os.kill(pid, signal.SIGKILL)
+            wait_for("a successor", lambda pid=pid: status(env, at)["pid"] != pid)
+        expect({p: p.read_bytes() for p in refs} == before)
 
 
 def a_cache_for_others_is_as_open_as_it_was(env):
@@ -797,6 +837,7 @@ if __name__ == "__main__":
         every_thread_has_no_more_than_it_needs,
         what_is_forbidden_is_refused,
         modes_and_times_of_files_stay,
+        what_commands_believe_of_the_cache_is_not_written,
         a_cache_for_others_is_as_open_as_it_was,
         a_taken_over_worker_unmounts_no_other_mount,
         sockets_of_other_mounts_stay,
