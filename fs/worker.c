@@ -361,14 +361,13 @@ static int take_over(struct worker *w, struct error **errp)
 	return 0;
 }
 
+/* Whether it is too long for what it is, its parser says. */
 static int read_text(struct worker *w, struct error **errp)
 {
-	const struct mount_options *o = w->job->options;
-	const char *path = o->prefetch_file;
-	size_t max = o->prefetch == PREFETCH_LIST ? FILE_LIST_BYTES_MAX
-						  : TRACE_BYTES_MAX;
-	int r = io_read_file(AT_FDCWD, path, max, &w->prefetch_text,
-			     &w->prefetch_len);
+	const char *path = w->job->options->prefetch_file;
+	int r = io_read_file(AT_FDCWD, path,
+			     MAX(FILE_LIST_BYTES_MAX, TRACE_BYTES_MAX),
+			     &w->prefetch_text, &w->prefetch_len);
 
 	return r < 0 ? error_set_errno(errp, -r, "'%s'", path) : 0;
 }
