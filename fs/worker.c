@@ -11,6 +11,7 @@
  * for signals; the loop's threads serve the kernel until it says that the mount
  * is gone.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -361,13 +362,14 @@ static int take_over(struct worker *w, struct error **errp)
 	return 0;
 }
 
-/* Whether it is too long for what it is, its parser says. */
+/* A list has a limit of its own, which its parser knows. */
+static_assert(FILE_LIST_BYTES_MAX <= TRACE_BYTES_MAX, "a list can be read");
+
 static int read_text(struct worker *w, struct error **errp)
 {
 	const char *path = w->job->options->prefetch_file;
-	int r = io_read_file(AT_FDCWD, path,
-			     MAX(FILE_LIST_BYTES_MAX, TRACE_BYTES_MAX),
-			     &w->prefetch_text, &w->prefetch_len);
+	int r = io_read_file(AT_FDCWD, path, TRACE_BYTES_MAX, &w->prefetch_text,
+			     &w->prefetch_len);
 
 	return r < 0 ? error_set_errno(errp, -r, "'%s'", path) : 0;
 }
