@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/escape.h"
+#include "cli/node_json.h"
 #include "cli/output.h"
 #include "cli/run.h"
 #include "cli/verbs.h"
@@ -47,12 +48,9 @@ static void side_release(struct side *s)
 
 static const char *layer_name(const struct side *s, const struct tree_node *n)
 {
-	const struct root *root;
-
-	if (!s->view)
-		return s->ws.bf.layers[n->layer].name;
-	root = &s->bundle->root;
-	return root->layers[s->view->role->layers[n->layer]].name;
+	if (s->view)
+		return node_layer(s->view, n);
+	return n->kind == TREE_DIR ? NULL : s->ws.bf.layers[n->layer].name;
 }
 
 /*
@@ -244,40 +242,14 @@ static int print_text(const struct side *a, const struct side *b,
  * JSON.
  */
 
-static void write_node(struct json_writer *w, const char *key,
-		       const struct side *s, const struct tree_node *n)
-{
-	static const char *const kinds[] = {
-		[TREE_DIR] = "dir",
-		[TREE_FILE] = "file",
-		[TREE_SYMLINK] = "symlink",
-	};
-
-	json_begin_object(w, key);
-	if (n->kind == TREE_FILE)
-		json_put_str(w, "digest", digest_to_str(n->digest).str);
-	json_put_bool(w, "executable", n->executable);
-	json_put_str(w, "kind", kinds[n->kind]);
-	if (n->kind != TREE_DIR)
-		json_put_str(w, "layer", layer_name(s, n));
-	if (n->kind == TREE_FILE)
-		json_put_int(w, "size", (int64_t)n->size);
-	if (n->kind == TREE_SYMLINK) {
-		cleanup_free char *target = xstrndup(n->target, n->target_len);
-
-		json_put_str(w, "target", target);
-	}
-	json_end_object(w);
-}
-
 static void write_change(struct json_writer *w, const struct side *a,
 			 const struct side *b, const struct change_view *v)
 {
 	json_begin_object(w, NULL);
 	if (v->has_a)
-		write_node(w, "a", a, &v->a);
+		node_json(w, "a", &v->a, layer_name(a, &v->a), NULL, NULL);
 	if (v->has_b)
-		write_node(w, "b", b, &v->b);
+		node_json(w, "b", &v->b, layer_name(b, &v->b), NULL, NULL);
 	json_put_str(w, "change", diff_kind_name(v->kind));
 	if (v->kind == DIFF_RENAMED)
 		json_put_str(w, "from", strbuf_str(&v->from));

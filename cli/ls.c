@@ -4,6 +4,7 @@
 
 #include "base/escape.h"
 #include "cli/artifact.h"
+#include "cli/node_json.h"
 #include "cli/output.h"
 #include "cli/run.h"
 #include "cli/verbs.h"
@@ -36,42 +37,6 @@ static const char *place(const struct lister *l, const struct tree_node *n)
 	return names[s.kind];
 }
 
-static const char *layer_name(const struct lister *l, const struct tree_node *n)
-{
-	const struct root_role *role = l->v->role;
-
-	return l->v->bundle->root.layers[role->layers[n->layer]].name;
-}
-
-static void write_node(const struct lister *l, const struct tree_node *n,
-		       const char *path)
-{
-	static const char *const kinds[] = {
-		[TREE_DIR] = "dir",
-		[TREE_FILE] = "file",
-		[TREE_SYMLINK] = "symlink",
-	};
-	struct json_writer *w = l->w;
-
-	json_begin_object(w, NULL);
-	if (n->kind == TREE_FILE)
-		json_put_str(w, "digest", digest_to_str(n->digest).str);
-	json_put_bool(w, "executable", n->executable);
-	json_put_str(w, "kind", kinds[n->kind]);
-	if (n->kind != TREE_DIR)
-		json_put_str(w, "layer", layer_name(l, n));
-	json_put_str(w, "path", path);
-	json_put_str(w, "place", place(l, n));
-	if (n->kind == TREE_FILE)
-		json_put_int(w, "size", (int64_t)n->size);
-	if (n->kind == TREE_SYMLINK) {
-		cleanup_free char *target = xstrndup(n->target, n->target_len);
-
-		json_put_str(w, "target", target);
-	}
-	json_end_object(w);
-}
-
 static void print_node(const struct lister *l, const struct tree_node *n,
 		       const char *path)
 {
@@ -87,13 +52,13 @@ static void print_node(const struct lister *l, const struct tree_node *n,
 			   n->kind == TREE_DIR ? "/" : "");
 	else if (n->kind == TREE_SYMLINK)
 		print_line(stdout, "%s %12d %-10s %-8s %s -> %.*s", mode, 0,
-			   layer_name(l, n), place(l, n), path,
+			   node_layer(l->v, n), place(l, n), path,
 			   (int)n->target_len, n->target);
 	else
 		print_line(stdout, "%s %12llu %-10s %-8s %s", mode,
 			   (unsigned long long)(n->kind == TREE_FILE ? n->size
 								     : 0),
-			   n->kind == TREE_DIR ? "-" : layer_name(l, n),
+			   n->kind == TREE_DIR ? "-" : node_layer(l->v, n),
 			   place(l, n), path);
 }
 
@@ -105,7 +70,8 @@ static int list_node(void *ctx, uint32_t i, const struct tree_node *n,
 	(void)i;
 	(void)errp;
 	if (l->w)
-		write_node(l, n, path);
+		node_json(l->w, NULL, n, node_layer(l->v, n), path,
+			  place(l, n));
 	else
 		print_node(l, n, path);
 	return 0;

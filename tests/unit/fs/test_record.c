@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/io.h"
 #include "cache/content.h"
+#include "tests/lib/tmpdir.h"
 #include "tests/unit/engine/trees.h"
 
 #define MIB CHUNK_SIZE
@@ -196,13 +197,11 @@ Test(record, ends_when_it_is_as_long_as_a_trace_may_be)
 
 Test(record, replaces_the_file_whole)
 {
-	char dir[] = "/tmp/record-XXXXXX";
+	cleanup_tmpdir char *dir = tmpdir_new();
+	cleanup_free char *path = xasprintf("%s/trace", dir);
 	cleanup_free char *got = NULL;
-	cleanup_free char *path = NULL;
 	size_t n = 0;
 
-	cr_assert(mkdtemp(dir) != NULL);
-	path = xasprintf("%s/trace", dir);
 	cr_expect(eq(int, record_check(path, NULL), 0));
 	note("small/c", 0, 1);
 	cr_expect(eq(int, record_publish(table, path), 0));
@@ -213,8 +212,6 @@ Test(record, replaces_the_file_whole)
 	cr_expect(eq(int, record_check(path, NULL), 0));
 	cr_expect(eq(int, record_check(dir, NULL), -EISDIR));
 	cr_expect(eq(int, record_check("/nowhere/at/all", NULL), -ENOENT));
-	unlink(path);
-	rmdir(dir);
 }
 
 Test(record, writes_nothing_when_there_is_nothing)
