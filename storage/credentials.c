@@ -76,11 +76,20 @@ static int use_match(struct docker_config_match *m, const char *host,
 	return 1;
 }
 
+static char *source_of(const char *file, const struct docker_config_match *m)
+{
+	return m->has_login ? xasprintf("'%s'", file)
+			    : xasprintf("helper 'docker-credential-%s' of '%s'",
+					m->helper, file);
+}
+
+/* @ret_source, when not NULL, gets where a login that is found is from. */
 static int look_into(const char *file, const char *host, const char *repo,
-		     struct login *ret, const struct op *op,
+		     struct login *ret, char **ret_source, const struct op *op,
 		     struct error **errp)
 {
 	cleanup_docker_config_match struct docker_config_match m = {0};
+	cleanup_free char *source = NULL;
 	char *text = NULL;
 	size_t n = 0;
 	int r = io_read_file(AT_FDCWD, file, DOCKER_CONFIG_MAX, &text, &n);
@@ -91,20 +100,40 @@ static int look_into(const char *file, const char *host, const char *repo,
 		return error_set_errno(errp, -r, "cannot read '%s'", file);
 	r = docker_config_find(text, n, host, repo, &m, errp);
 	wipe_free(text, n);
-	if (r == 0)
-		r = use_match(&m, host, ret, op, errp);
+	if (r < 0)
+		return error_prefix(errp, r, "'%s'", file);
+	source = source_of(file, &m);
+	r = use_match(&m, host, ret, op, errp);
+	if (r > 0 && ret_source)
+		*ret_source = steal_ptr(&source);
 	return r < 0 ? error_prefix(errp, r, "'%s'", file) : r;
+}
+
+static int look_up(const struct credentials *c, const char *host,
+		   const char *repo, struct login *ret, char **ret_source,
+		   const struct op *op, struct error **errp)
+{
+	int r = 0;
+
+	for (char **file = c->files; file && *file && r == 0; file++)
+		r = look_into(*file, host, repo, ret, ret_source, op, errp);
+	if (r < 0)
+		error_hint(errp, r, "--anonymous does without credentials");
+	return r;
 }
 
 int credentials_get(const struct credentials *c, const char *host,
 		    const char *repo, struct login *ret, const struct op *op,
 		    struct error **errp)
 {
-	int r = 0;
+	return look_up(c, host, repo, ret, NULL, op, errp);
+}
 
-	for (char **file = c->files; file && *file && r == 0; file++)
-		r = look_into(*file, host, repo, ret, op, errp);
-	if (r < 0)
-		error_hint(errp, r, "--anonymous does without credentials");
-	return r;
+int credentials_source(const struct credentials *c, const char *host,
+		       const char *repo, char **ret, const struct op *op,
+		       struct error **errp)
+{
+	cleanup_login struct login unseen = {0};
+
+	return look_up(c, host, repo, &unseen, ret, op, errp);
 }

@@ -28,6 +28,11 @@ struct credentials *credentials_new(void);
 int credentials_get(const struct credentials *c, const char *host,
 		    const char *repo, struct login *ret, const struct op *op,
 		    struct error **errp);
+/* The same look-up, for who asks where a login is from: *@ret is words for
+ * people, heap, and no part of what was found. */
+int credentials_source(const struct credentials *c, const char *host,
+		       const char *repo, char **ret, const struct op *op,
+		       struct error **errp);
 void credentials_free(struct credentials *c);
 
 #endif

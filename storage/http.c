@@ -56,6 +56,18 @@ int http_client_new(const struct http_client_options *o,
 	return 0;
 }
 
+char *http_client_proxy(const struct http_client *c, const struct http_url *url)
+{
+	const char *p = http_proxy_for(&c->proxies, url);
+	const char *scheme = p ? strstr(p, "://") : NULL;
+	const char *login = p ? strrchr(p, '@') : NULL;
+
+	if (!p)
+		return NULL;
+	p = login ? login + 1 : scheme ? scheme + 3 : p;
+	return xstrndup(p, strcspn(p, "/"));
+}
+
 static uintptr_t slots_used(struct http_client *c, const char *origin)
 {
 	return (uintptr_t)map_get_str(&c->slots, origin);

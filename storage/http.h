@@ -150,6 +150,12 @@ enum attempt http_request(struct http_client *c, const struct http_request *rq,
 					 struct error **errp),
 			  void *ctx, const struct op *op, struct error **errp);
 
+/* Is there such a host? ATTEMPT_OK, or why it is not known, within seconds. */
+enum attempt http_look_up(const char *host, const struct op *op);
+/* The proxy that @url is asked through, without its login; heap. NULL: none. */
+char *http_client_proxy(const struct http_client *c,
+			const struct http_url *url);
+
 /* What the attempt's failure is as -errno. */
 int http_code(enum attempt a, const struct http_response *r);
 /*

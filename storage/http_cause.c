@@ -80,7 +80,7 @@ static struct probe *probe_start(const char *host)
 	return NULL;
 }
 
-static enum attempt probe_name(const char *host, const struct op *op)
+enum attempt http_look_up(const char *host, const struct op *op)
 {
 	int64_t end = time_deadline_ms(PROBE_MAX_MS);
 	enum attempt a = ATTEMPT_DNS_TEMPORARY;
@@ -93,6 +93,8 @@ static enum attempt probe_name(const char *host, const struct op *op)
 		waited = retry_wait(PROBE_SLICE_MS, op);
 	if (p->done && (p->result == EAI_NONAME || p->result == EAI_NODATA))
 		a = ATTEMPT_DNS_UNKNOWN;
+	else if (p->done && p->result == 0)
+		a = ATTEMPT_OK;
 	probe_unref(p);
 	return waited == ATTEMPT_OK ? a : waited;
 }
@@ -165,7 +167,9 @@ enum attempt transfer_cause(struct transfer *t, const struct http_url *url,
 	}
 	a = cause_of(t);
 	if (a == ATTEMPT_DNS_TEMPORARY)
-		a = probe_name(url->host, op);
+		a = http_look_up(url->host, op);
+	if (a == ATTEMPT_OK) /* found by now: as good as not yet */
+		a = ATTEMPT_DNS_TEMPORARY;
 	error_set(errp, retry_rule(a)->code, "'%s': %s (%s)", shown,
 		  retry_rule(a)->what,
 		  t->message ? t->message : curl_easy_strerror(t->result));

@@ -43,6 +43,27 @@ void manifest_bytes_release(struct manifest_bytes *m);
 
 struct registry;
 
+/* A look at a registry, step by step. */
+struct registry_probe {
+	/* The step that failed, or REGISTRY_OPEN. */
+	enum registry_step {
+		REGISTRY_NAME,   /* its name is looked up */
+		REGISTRY_ANSWER, /* it is asked who it is */
+		REGISTRY_LOGIN,  /* it is shown who we are */
+		REGISTRY_OPEN,   /* it lets us in */
+	} step;
+	char *url;   /* "https://host:443" */
+	char *proxy; /* "host:port" on the way there; NULL: none */
+	bool named;  /* not an address: DNS was asked, unless the proxy is */
+	/* Once it answered. */
+	bool has_clock;
+	int64_t ahead_s; /* how much later it is there */
+	bool wants_login;
+	char *login_from; /* in words; NULL: there is none to show */
+};
+void registry_probe_release(struct registry_probe *p);
+#define cleanup_registry_probe __attribute__((cleanup(registry_probe_release)))
+
 struct registry_ops {
 	/* The digest that tag @tag of @repo has now. Registries that do not
 	 * say are asked for the manifest, which is hashed. */
@@ -112,6 +133,13 @@ struct registry_ops {
 	 * -EOPNOTSUPP: this registry does not say. */
 	int (*list_repos)(struct registry *r, char ***ret, const struct op *op,
 			  struct error **errp);
+
+	/* Ask as little as tells whether it is there and lets us read @repo
+	 * (NULL: anything at all). *@ret is filled in also when a step fails,
+	 * and needs releasing. NULL: there is nobody to ask. */
+	int (*probe)(struct registry *r, const char *repo,
+		     struct registry_probe *ret, const struct op *op,
+		     struct error **errp);
 
 	void (*free)(struct registry *r);
 };

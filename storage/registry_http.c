@@ -76,6 +76,7 @@ static const struct registry_ops ops = {
 	.referrers = registry_http_referrers,
 	.remove = registry_http_remove,
 	.list_repos = registry_http_list_repos,
+	.probe = registry_http_probe,
 	.free = free_registry,
 };
 

@@ -207,6 +207,9 @@ int registry_http_list_tags(struct registry *r, const char *repo, char ***ret,
 			    const struct op *op, struct error **errp);
 int registry_http_list_repos(struct registry *r, char ***ret,
 			     const struct op *op, struct error **errp);
+int registry_http_probe(struct registry *r, const char *repo,
+			struct registry_probe *ret, const struct op *op,
+			struct error **errp);
 int registry_http_referrers(struct registry *r, const char *repo,
 			    const struct digest *subject,
 			    const char *artifact_type, struct descriptor **ret,

@@ -1,5 +1,6 @@
 #include "storage/registry_mirror.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -262,6 +263,17 @@ static int list_repos(struct registry *r, char ***ret, const struct op *op,
 	return up->ops->list_repos(up, ret, op, errp);
 }
 
+/* Of the registry itself: mirrors are done without. */
+static int probe(struct registry *r, const char *repo,
+		 struct registry_probe *ret, const struct op *op,
+		 struct error **errp)
+{
+	struct registry *up = mirrored_of(r)->upstream;
+
+	assert(up->ops->probe); /* only those that have one have mirrors */
+	return up->ops->probe(up, repo, ret, op, errp);
+}
+
 static void free_it(struct registry *r)
 {
 	struct mirrored *m = mirrored_of(r);
@@ -288,6 +300,7 @@ static const struct registry_ops ops = {
 	.referrers = referrers,
 	.remove = remove_it,
 	.list_repos = list_repos,
+	.probe = probe,
 	.free = free_it,
 };
 

@@ -54,6 +54,18 @@ static int look_up_repo(const char *host, const char *repo, struct login *ret)
 	return r;
 }
 
+/* Where the login for host "h" is from; "" for none. Heap. */
+static char *source(void)
+{
+	struct credentials *c = credentials_new();
+	char *s = NULL;
+	int r = credentials_source(c, "h", NULL, &s, NULL, NULL);
+
+	credentials_free(c);
+	cr_expect(eq(int, r, s ? 1 : 0));
+	return s ? s : xstrdup("");
+}
+
 static int look_up(const char *host, struct login *ret)
 {
 	return look_up_repo(host, "some/repo", ret);
@@ -425,4 +437,29 @@ Test(credentials, give_a_helper_no_descriptor_of_ours)
 	cr_expect(eq(int, look_up("h", &l), 1));
 	close(200);
 	close(fd);
+}
+
+Test(credentials, name_the_file_that_a_login_is_from)
+{
+	cleanup_free char *want = xasprintf("'%s/config.json'", folder);
+	cleanup_free char *none = source();
+	cleanup_free char *got = NULL;
+
+	cr_expect(eq(str, none, ""));
+	write_config("{\"auths\":{\"h\":{\"auth\":\"" ALICE "\"}}}");
+	got = source();
+	cr_expect(eq(str, got, want));
+}
+
+Test(credentials, name_the_helper_that_a_login_is_from)
+{
+	cleanup_free char *want = xasprintf(
+		"helper 'docker-credential-mine' of '%s/config.json'", folder);
+	cleanup_free char *got = NULL;
+
+	write_config("{\"credHelpers\":{\"h\":\"mine\"}}");
+	write_helper("mine", "cat >/dev/null; echo '{\"ServerURL\":\"h\","
+			     "\"Username\":\"u\",\"Secret\":\"s\"}'");
+	got = source();
+	cr_expect(eq(str, got, want));
 }
