@@ -1,0 +1,14 @@
+/* The parts of `mops doctor`: each adds to what is found. */
+#ifndef CLI_DOCTOR_H
+#define CLI_DOCTOR_H
+
+#include "cli/findings.h"
+#include "cli/run.h"
+
+/* doctor_cache.c: the cache's folder and its disk. */
+void doctor_cache(struct run *run, struct findings *f);
+/* doctor_net.c: the registry of @text, or the default one (NULL), and what that
+ * bundle needs. */
+void doctor_net(struct run *run, const char *text, struct findings *f);
+
+#endif

@@ -1,0 +1,192 @@
+/* doctor: names, proxies, the registry, its clock, who we are to it. */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "cli/doctor.h"
+#include "storage/http_proxy.h"
+
+#define STEP_MS        30000
+#define FEW_SECONDS    60
+#define SIGNED_SECONDS 900 /* what S3 and Azure let pass */
+
+static int64_t distance(int64_t v)
+{
+	return v < 0 ? -v : v;
+}
+
+static void say_clock(const struct registry_probe *p, struct findings *f)
+{
+	static const char remedy[] =
+		"have the clock set, by chrony or systemd-timesyncd";
+	int64_t off = distance(p->ahead_s);
+	const char *how = p->ahead_s < 0 ? "ahead of" : "behind";
+
+	if (!p->has_clock)
+		finding_bad(f, FINDING_NOTE, "clock",
+			    "compare it with another machine's",
+			    "the registry does not say what time it is");
+	else if (off > SIGNED_SECONDS)
+		finding_bad(f, FINDING_FAILED, "clock", remedy,
+			    "%" PRId64 " s %s the registry's: stores refuse "
+			    "what is signed with it",
+			    off, how);
+	else if (off > FEW_SECONDS)
+		finding_bad(f, FINDING_WARNING, "clock", remedy,
+			    "%" PRId64 " s %s the registry's", off, how);
+	else
+		finding_ok(f, "clock", "%" PRId64 " s from the registry's",
+			   off);
+}
+
+static void say_login(const struct registry_probe *p, bool anonymous,
+		      struct findings *f)
+{
+	const char *from = p->login_from;
+
+	if (p->wants_login && from)
+		finding_ok(f, "registry.login", "accepted, by way of %s", from);
+	else if (p->wants_login)
+		finding_ok(f, "registry.login", "%s",
+			   anonymous ? "anonymous, as was asked"
+				     : "anonymous: no login is stored");
+	else
+		finding_ok(f, "registry.login", "none is wanted%s%s",
+			   from ? "; stored in " : "", from ? from : "");
+}
+
+static void say_refused(const struct registry_probe *p, const char *host,
+			const struct error *err, struct findings *f)
+{
+	cleanup_free char *remedy = xasprintf("try 'docker login %s'", host);
+	cleanup_error struct error *whole = error_copy(err);
+
+	if (p->login_from)
+		error_prefix(&whole, -err->code, "login of %s", p->login_from);
+	else
+		error_prefix(&whole, -err->code, "no login");
+	finding_error(f, "registry.login", whole, remedy);
+}
+
+static void say_name(const struct registry_probe *p, struct findings *f)
+{
+	if (!p->named)
+		finding_ok(f, "dns", "not needed: an address");
+	else if (p->proxy)
+		finding_ok(f, "dns", "left to the proxy");
+	else
+		finding_ok(f, "dns", "the registry's name is found");
+}
+
+/* What was reached, in the order of the steps, and what was not. */
+static void say_steps(const struct registry_probe *p, const char *host,
+		      bool anonymous, const struct error *err,
+		      struct findings *f)
+{
+	if (p->proxy)
+		finding_ok(f, "proxy", "'%s' for '%s'", p->proxy, p->url);
+	else
+		finding_ok(f, "proxy", "none for '%s'", p->url);
+	if (p->step == REGISTRY_NAME) {
+		finding_error(f, "dns", err,
+			      "look at the name, and at /etc/resolv.conf");
+		return;
+	}
+	say_name(p, f);
+	if (p->step == REGISTRY_ANSWER) {
+		finding_error(f, "registry.reach", err,
+			      "look at the registry, at firewalls between, and "
+			      "at https_proxy; plain_http and ca_file say how "
+			      "it is spoken to");
+		return;
+	}
+	finding_ok(f, "registry.reach", "'%s' answers", p->url);
+	say_clock(p, f);
+	if (p->step == REGISTRY_OPEN)
+		say_login(p, anonymous, f);
+	else
+		say_refused(p, host, err, f);
+}
+
+/* False: there is no use in asking more of it. */
+static bool look_at_registry(struct run *run, const struct reference *ref,
+			     bool named, struct findings *f)
+{
+	const struct settings *set = &run->cli->settings;
+	cleanup_registry_probe struct registry_probe p = {0};
+	cleanup_error struct error *err = NULL;
+	struct registry *reg;
+
+	if (ref->layout) {
+		finding_ok(f, "registry.reach", "'%s', a folder",
+			   ref->registry);
+		return true;
+	}
+	if (set->offline) {
+		finding_bad(f, FINDING_NOTE, "registry.reach",
+			    "do without --offline, MOPS_OFFLINE and offline",
+			    "offline: '%s' is not asked", ref->registry);
+		return true;
+	}
+	run->op.deadline_ns = time_deadline_ms(STEP_MS);
+	if (session_registry(run->session, ref, &reg, &err) < 0) {
+		finding_error(f, "registry.reach", err,
+			      "look at the settings below");
+		return false;
+	}
+	if (!reg->ops->probe)
+		return true;
+	(void)reg->ops->probe(reg, named ? ref->repo : NULL, &p, &run->op,
+			      &err);
+	say_steps(&p, ref->registry, set->anonymous, err, f);
+	return p.step == REGISTRY_OPEN;
+}
+
+static void look_at_bundle(struct run *run, const char *text,
+			   struct findings *f)
+{
+	cleanup_bundle struct bundle *b = NULL;
+	cleanup_error struct error *err = NULL;
+
+	run->op.deadline_ns = time_deadline_ms(STEP_MS);
+	if (run_bundle(run, text, &b, &err) < 0) {
+		finding_error(f, "bundle", err,
+			      "'mops verify REF' says more of what is there");
+		return;
+	}
+	finding_ok(f, "bundle", "%s, %zu layers, %zu roles%s",
+		   digest_to_str(&b->digest).str, b->root.n_layers,
+		   b->root.n_roles,
+		   b->tag_from_cache ? ", as last resolved" : "");
+}
+
+/* A wrong variable fails whoever asks anything over HTTP. */
+static bool proxies_are_fine(struct findings *f)
+{
+	cleanup_error struct error *err = NULL;
+	struct http_proxies proxies;
+
+	if (http_proxies_load(&proxies, &err) == 0) {
+		http_proxies_release(&proxies);
+		return true;
+	}
+	finding_error(f, "proxy", err, "set the variable anew, or unset it");
+	return false;
+}
+
+void doctor_net(struct run *run, const char *text, struct findings *f)
+{
+	cleanup_reference struct reference ref = {0};
+	cleanup_error struct error *err = NULL;
+	bool fine = proxies_are_fine(f);
+
+	/* Any name: what stands before it is where bare names resolve. */
+	if (run_reference(run, text ? text : "x", &ref, &err) < 0) {
+		finding_error(f, "registry.reach", err,
+			      "write it as 'host/name:version'");
+		return;
+	}
+	if (!fine && !ref.layout)
+		return;
+	if (look_at_registry(run, &ref, text != NULL, f) && text)
+		look_at_bundle(run, text, f);
+}
