@@ -30,7 +30,7 @@
 #include "fs/record.h"
 #include "fs/stats.h"
 
-#define HANDOVER_MAGIC   "mopsfs:4"
+#define HANDOVER_MAGIC   "mopsfs:5"
 #define HANDOVER_INIT    512
 #define HANDOVER_LOOPS   16u
 #define HANDOVER_BACKING 4096u
@@ -57,7 +57,6 @@ struct handover_table {
 	bool passthrough;
 	bool cloned; /* each worker has a clone of the device */
 	atomic_bool prefetch_paused;
-	bool reported; /* whoever asked for the mount was told of it */
 	uint32_t want; /* what was agreed with the kernel */
 	int64_t started_wall_s;
 	/* By the supervisor. */

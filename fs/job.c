@@ -48,6 +48,14 @@ void job_report_failed(struct mount_job *job, const struct error *err)
 	send_report(job, &report);
 }
 
+void job_report_end(struct mount_job *job)
+{
+	cleanup_error struct error *err = NULL;
+
+	error_set(&err, EPIPE, "the mount's process ended unexpectedly");
+	job_report_failed(job, err);
+}
+
 static int read_all(int fd, struct strbuf *out)
 {
 	char buf[4096];
@@ -75,17 +83,19 @@ static const char *next_field(const struct strbuf *report, size_t *pos)
 int job_read_report(int fd, struct strbuf *ret, struct error **errp)
 {
 	cleanup_strbuf struct strbuf report = STRBUF_INIT;
-	const char *word, *message, *hint;
+	const char *doc, *message, *hint;
 	size_t pos = 0;
 	int code, kind;
 
 	if (read_all(fd, &report) < 0 || report.len == 0)
 		return error_set(errp, EPIPE,
 				 "the mount's process ended unexpectedly");
-	word = next_field(&report, &pos);
-	if (!strcmp(word, "ready")) {
-		strbuf_adds(ret, next_field(&report, &pos));
-		return 0;
+	if (!strcmp(next_field(&report, &pos), "ready")) {
+		doc = next_field(&report, &pos);
+		if (!*next_field(&report, &pos)) {
+			strbuf_adds(ret, doc);
+			return 0;
+		}
 	}
 	code = atoi(next_field(&report, &pos));
 	kind = atoi(next_field(&report, &pos));

@@ -27,13 +27,17 @@ struct mount_job {
 	bool foreground;
 	bool received; /* somebody else mounted it: see received.h */
 	int device;    /* then, for the first worker; -1 */
-	int report_fd; /* the worker tells once what became of it */
+	/* The worker tells once what became of it; the supervisor holds it, too,
+	 * until it knows that. */
+	int report_fd;
 };
 
 /* The report: a line with 'ready' and a document for people and programs, or
  * with 'failed' and the error. Closes the descriptor. */
 void job_report_ready(struct mount_job *job, const struct strbuf *doc);
 void job_report_failed(struct mount_job *job, const struct error *err);
+/* By the supervisor, whatever the worker wrote: the mount is over. */
+void job_report_end(struct mount_job *job);
 /* Read it to its end: 0 with the document in @ret, or the worker's error.
  * -EPIPE: the worker ended without one. */
 int job_read_report(int fd, struct strbuf *ret, struct error **errp);

@@ -18,6 +18,7 @@
 enum link_word {
 	/* From a worker. */
 	LINK_MOUNTED = 'm',  /* device, lease or /dev/null, listener if any */
+	LINK_REPORTED = 't', /* the first: its report is written */
 	LINK_PREPARED = 'p', /* a successor: may it begin? */
 	LINK_SERVING = 's',  /* a successor: it does */
 	LINK_FAILED = 'f',   /* a successor: why it does not */

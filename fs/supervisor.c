@@ -297,6 +297,9 @@ static void take_message(struct supervisor *s, struct child *c,
 	case LINK_MOUNTED:
 		take_descriptors(s, m);
 		return;
+	case LINK_REPORTED:
+		closep(&s->job->report_fd);
+		return;
 	case LINK_PREPARED:
 		is_prepared(s, c);
 		return;
@@ -383,12 +386,18 @@ static void count_death(struct supervisor *s, int status)
 			((int64_t)PAUSE_MS << (s->deaths - 3)) * NS_PER_MS;
 }
 
+/* Who asked for the mount knows of it: the report ends when we close it, too.
+ * So there is no moment at which a worker dies and only one of the two knows. */
+static bool is_told(const struct supervisor *s)
+{
+	return s->job->report_fd < 0;
+}
+
 /* True: it is over, with *@ret_status. */
 static bool worker_died(struct supervisor *s, int status, int *ret_status)
 {
-	/* Who asked for the mount learns that it failed, and waits for us. */
-	bool orderly = s->ending || s->signal || s->h.device < 0 ||
-		       !s->h.table->reported;
+	/* Who is not told yet learns that it failed, and waits for us. */
+	bool orderly = s->ending || s->signal || s->h.device < 0 || !is_told(s);
 
 	describe_end(s, status);
 	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : ERROR_DOWNLOAD;
@@ -504,7 +513,7 @@ static bool take_time(struct supervisor *s, int *ret_status)
 	if (s->worker.serving && s->worker.pid && !s->hung &&
 	    handover_can_go_on(s->h.table))
 		look_after_worker(s, now);
-	if (s->h.table->reported)
+	if (is_told(s))
 		publisher_look(&s->publisher, &s->h.table->record, now);
 	if (s->worker.pid)
 		return false;
@@ -547,8 +556,10 @@ static int watch(struct supervisor *s)
 	bury(s);
 	/* Whoever still reads from a mount that is detached is told now. */
 	closep(&s->h.device);
-	if (s->h.table->reported)
+	if (is_told(s))
 		publisher_end(&s->publisher, &s->h.table->record, PUBLISH_MS);
+	else
+		job_report_end(s->job);
 	return status;
 }
 
@@ -599,7 +610,6 @@ int supervisor_run(struct mount_job *job)
 	/* A session of our own: the terminal's signals go to the caller. The
 	 * worker follows when it has mounted (attach_mount()). */
 	setsid();
-	closep(&job->report_fd);
 	if (!job->foreground)
 		forget_terminal();
 	log_open(job->log, NULL);

@@ -554,10 +554,8 @@ static int serve(struct worker *w)
 	report_ready(&w->mount, &doc);
 	let_go_of_caller(w->job);
 	if (!w->handover->successor) {
-		/* First: killed between the two, with the caller already told,
-		 * we would not be replaced. */
-		w->handover->table->reported = true;
 		job_report_ready(w->job, &doc);
+		link_send(w->link, LINK_REPORTED, NULL, NULL, 0);
 	}
 	log_info("%s on '%s': %s",
 		 w->handover->successor ? "going on" : "mounted",

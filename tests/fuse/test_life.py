@@ -492,26 +492,41 @@ def a_failing_start_is_told_once(env):
         raise Failed(f"{p.returncode} {p.stderr}")
 
 
+def start_and_kill(env, call, n):
+    """The exit code of a mount whose worker is killed as it enters the @n-th @call of a thread."""
+    at, said = env.fresh("mnt"), env.base / "said"
+    env.mounts.append(at)
+    with open(said, "wb") as out:  # strace stays as long as the mount: a pipe would be waited for
+        p = subprocess.run(["strace", "-D", "-f", "-q", "-o", env.base / "trace", "-e", f"trace={call}", "-e",
+                            f"inject={call}:signal=KILL:when={n}", MOPSFS, "mount", "demo:1.0", at, "-q"],
+                           # Where leaks are looked for, that cannot be done under strace.
+                           env={**env.vars, "ASAN_OPTIONS": "detect_leaks=0"},
+                           stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=False)
+    if p.returncode not in (0, 3) or is_mounted(at) != (p.returncode == 0):
+        raise Failed(f"{call} {n}: exit {p.returncode}, {'' if is_mounted(at) else 'not '}mounted: {said.read_text()}")
+    env.umount(at)
+    return p.returncode
+
+
 def a_start_whose_worker_is_killed_ends(env):
-    """At any moment, also between the mount and the report of it."""
+    """At any moment, also between the mount and the report of it, and before and behind that."""
     mopstest.need_root()
     mopstest.need_fuse()
-    strace = mopstest.need_program("strace")
+    mopstest.need_program("strace")
     bundle(env)
     killed = 0
     for n in range(1, 7):  # the last ones while it looks for its threads
-        at = env.fresh("mnt")
-        env.mounts.append(at)
-        p = env.run(strace, "-f", "-q", "-o", env.base / "trace", "-e", "trace=getdents64", "-e",
-                    f"inject=getdents64:signal=KILL:when={n}", MOPSFS, "mount", "demo:1.0", at, "-q", code=None, timeout=30,
-                    # Where leaks are looked for, that cannot be done under strace.
-                    env={"MOPS_CACHE_DIR": str(env.base / f"cache-of-{n}"), "ASAN_OPTIONS": "detect_leaks=0"})
-        if p.returncode not in (0, 3) or is_mounted(at) != (p.returncode == 0):
-            raise Failed(f"call {n}: exit {p.returncode}, {'' if is_mounted(at) else 'not '}mounted: {p.stderr.decode()}")
-        killed += p.returncode == 3
-        env.umount(at)
+        env.new_cache()
+        killed += start_and_kill(env, "getdents64", n) == 3
     if not killed:
         raise Failed("none was killed")
+    # The report is the last thing that is written, and then the supervisor is sent word of it.
+    for call, begin in (("write", 2), ("sendmsg", 2)):
+        n = begin
+        while start_and_kill(env, call, n) == 3:
+            n += 1
+        if n == begin:
+            raise Failed(f"none was killed by {call}")
 
 
 def a_start_without_descriptors_leaves_no_mount(env):
