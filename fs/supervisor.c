@@ -280,6 +280,15 @@ static void take_descriptors(struct supervisor *s, struct link_message *m)
 	now_serving(s);
 }
 
+/* The new program takes over from a worker that is dead now. */
+static void promote_next(struct supervisor *s)
+{
+	s->worker = s->next;
+	s->next = (struct child){.link = -1};
+	s->restart_ns = 0;
+	begin(s);
+}
+
 /* The new program is as far as it can be beside the old one. */
 static void is_prepared(struct supervisor *s, struct child *c)
 {
@@ -288,6 +297,8 @@ static void is_prepared(struct supervisor *s, struct child *c)
 		begin(s);
 	else if (s->worker.pid)
 		kill(s->worker.pid, SIGKILL);
+	else if (s->next.pid)
+		promote_next(s);
 }
 
 static void take_message(struct supervisor *s, struct child *c,
@@ -421,15 +432,6 @@ static bool worker_died(struct supervisor *s, int status, int *ret_status)
 	return false;
 }
 
-/* The new program takes over from a worker that is dead now. */
-static void promote_next(struct supervisor *s)
-{
-	s->worker = s->next;
-	s->next = (struct child){.link = -1};
-	s->restart_ns = 0;
-	begin(s);
-}
-
 static bool child_died(struct supervisor *s, pid_t pid, int status,
 		       int *ret_status)
 {
@@ -438,9 +440,9 @@ static bool child_died(struct supervisor *s, pid_t pid, int status,
 	if (publisher_died(&s->publisher, pid, status))
 		return false;
 	if (pid == s->next.pid) {
+		s->next.pid = 0; /* first: it may say that it is prepared */
 		receive_rest(s, &s->next);
 		closep(&s->next.link);
-		s->next.pid = 0;
 		give_up_upgrade(s, "the new program ended");
 		return false;
 	}

@@ -326,6 +326,30 @@ def a_program_that_fails_is_not_upgraded_to(env):
         raise Failed("not upgraded")
 
 
+def an_upgrade_that_finds_no_worker_serves(env):
+    """The one that served crashed, and the pause before its next one is not over."""
+    mopstest.need_root()
+    source_tree(env)
+    at, supervisor = mount(env)
+    program = env.base / "new"
+    shutil.copy2(MOPSFS, program)
+    for _ in range(6):  # from now on the pause is long
+        pid = status(env, at)["pid"]
+        kill(pid, signal.SIGSEGV)
+        wait_for("its end", lambda pid=pid: pid not in children(supervisor))
+    old = status(env, at)["pid"]
+    upgrade = env.start(program, "upgrade", at)
+    (new,) = wait_for("the new one", lambda: [c for c in children(supervisor) if c != old])
+    kill(new, signal.SIGSTOP)
+    kill(old, signal.SIGSEGV)
+    wait_for("the end of the old one", lambda: old not in children(supervisor))
+    kill(new, signal.SIGCONT)
+    if upgrade.wait(100) or status(env, at)["pid"] != new:
+        raise Failed(f"{upgrade.returncode}, {status(env, at)}\n{logs(env)}")
+    if os.readlink(f"/proc/{new}/exe") != str(program):
+        raise Failed("the old program is back")
+
+
 def a_hung_worker_is_replaced(env):
     mopstest.need_root()
     src = source_tree(env)
@@ -454,6 +478,7 @@ if __name__ == "__main__":
         readers_do_not_notice_killed_workers,
         readers_do_not_notice_upgrades,
         a_program_that_fails_is_not_upgraded_to,
+        an_upgrade_that_finds_no_worker_serves,
         a_hung_worker_is_replaced,
         a_stopped_worker_that_nobody_needs_is_left_alone,
         workers_that_crash_again_and_again_are_given_up,
