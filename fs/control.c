@@ -368,7 +368,7 @@ static int ask_at(const char *path, const char *what, unsigned patience_s,
 	if (fd < 0)
 		return fd;
 	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0)
-		return -errno;
+		return errno == EPIPE ? -ECONNRESET : -errno;
 	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0) {
 		strbuf_add(ret, buf, (size_t)n);
 		if (ret->len > ANSWER_MAX)
