@@ -24,7 +24,8 @@ INSIDE = "MOPS_TEST_NAMESPACE"
 def unit_here(env):
     """The unit, of the program under test: its folder, and its sections."""
     text = (BUILD / "fs" / UNIT).read_text()
-    installed = next(line for line in text.splitlines() if line.startswith("ExecStart=")).partition("=")[2].split()[0]
+    start = next(line for line in text.splitlines() if line.startswith("ExecStart="))
+    installed = shlex.split(start.partition("=")[2])[0]
     if pathlib.Path(installed).name != "mopsfs" or not installed.startswith("/"):
         raise Failed(f"ExecStart runs '{installed}'")
     folder = env.fresh("units")
