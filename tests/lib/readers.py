@@ -6,7 +6,7 @@ import sys
 import mopstest
 from mopstest import Failed
 
-SECONDS = float(os.environ.get("MOPS_STRESS_SECONDS", "20"))
+SECONDS = float(os.environ.get("MOPS_STRESS_SECONDS", "10"))
 # argv: the folder, seconds, seed; on stdin "digest path" of each file. Says how many it read.
 READER = """
 import hashlib, os, random, sys, time

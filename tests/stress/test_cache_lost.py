@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Twenty readers of a bundle of 200 MB whose cache cannot be written: a quota that is
 used up, a file system that turns read-only, a cache that is deleted while it is used.
-Every read is right, and nothing tries again and again. MOPS_STRESS_SECONDS (20): how
+Every read is right, and nothing tries again and again. MOPS_STRESS_SECONDS (10): how
 long each."""
 import contextlib
 import errno

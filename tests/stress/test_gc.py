@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Readers of mounts, and pulls, while their cache is collected again and again, or is far too small.
-MOPS_STRESS_SECONDS (20): how long each."""
+MOPS_STRESS_SECONDS (10): how long each."""
 import pathlib
 import subprocess
 import sys
