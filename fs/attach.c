@@ -29,12 +29,13 @@ static char *source_name(const struct bundle *b)
 
 int attach_open(struct mount *m, struct error **errp)
 {
-	cleanup_free char *source = source_name(m->bundle);
+	const char *fsname = m->options->fsname;
+	cleanup_free char *source =
+		fsname ? xstrdup(fsname) : source_name(m->bundle);
 	cleanup_free char *options = xasprintf(
 		"ro,nosuid,nodev,default_permissions,subtype=mopsfs,fsname=%s"
 		"%s%s",
-		m->options->fsname ? m->options->fsname : source,
-		m->options->allow_other ? ",allow_other" : "",
+		source, m->options->allow_other ? ",allow_other" : "",
 		m->options->noexec ? ",noexec" : "");
 	const char *argv[] = {"mopsfs", "-o", options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, (char **)argv);

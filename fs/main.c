@@ -15,6 +15,8 @@ static const struct verb verbs[] = {
 	{"prefetch", "DIR pause|resume", "halt what a mount fetches unasked", 2,
 	 2, NULL, verb_prefetch},
 	{"warm", "PATH", "make files of a mount local", 1, 1, NULL, verb_warm},
+	{"doctor", "", "say what a mount would find here, and which are dead",
+	 0, 0, NULL, verb_doctor},
 	{"version", "", "print versions and what they can do", 0, 0, NULL,
 	 verb_version},
 	{"help", "[COMMAND]", "print help", 0, 1, NULL, NULL},

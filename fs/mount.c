@@ -177,20 +177,10 @@ static int read_reference(struct caller *c, struct error **errp)
 	return r;
 }
 
-/* A plain user may let others in only where the administrator said so. */
 static int check_allow_other(const struct caller *c, struct error **errp)
 {
-	cleanup_file FILE *f = NULL;
-	char line[256];
-
-	if (!c->options.allow_other || geteuid() == 0)
+	if (!c->options.allow_other || mount_options_may_allow_other())
 		return 0;
-	f = fopen("/etc/fuse.conf", "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		line[strcspn(line, " \t\r\n")] = '\0';
-		if (!strcmp(line, "user_allow_other"))
-			return 0;
-	}
 	error_set_kind(errp, ERROR_VALIDATION, EPERM,
 		       "'-o allow_other' is for root on this machine");
 	return error_hint(errp, -EPERM,

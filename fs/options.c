@@ -261,3 +261,19 @@ int mount_options_parse(char *list, struct mount_options *o, struct cli *cli,
 	}
 	return 0;
 }
+
+bool mount_options_may_allow_other(void)
+{
+	cleanup_file FILE *f = NULL;
+	char line[256];
+
+	if (geteuid() == 0)
+		return true;
+	f = fopen("/etc/fuse.conf", "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, " \t\r\n")] = '\0';
+		if (!strcmp(line, "user_allow_other"))
+			return true;
+	}
+	return false;
+}

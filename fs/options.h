@@ -55,6 +55,9 @@ int mount_options_parse(char *list, struct mount_options *o, struct cli *cli,
 int mount_options_set_prefetch(struct mount_options *o, const char *value,
 			       struct error **errp);
 
+/* A plain user may let others in only where the administrator said so. */
+bool mount_options_may_allow_other(void);
+
 /* Can the kernel's lists show @name as it is? */
 bool mount_options_fsname_is_plain(const char *name);
 

@@ -4,11 +4,11 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "fs/mountinfo.h"
+#include "fs/pulse.h"
 #include "fs/unmount.h"
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -87,17 +87,6 @@ static int refuse_second(const char *dir, struct error **errp)
 	return error_hint(errp, -EINVAL, "'mopsfs umount' ends it");
 }
 
-/* statfs() is always asked of the worker, so that a dead one shows; stat() of
- * the top may be answered from what the kernel remembers. A request that was
- * under way when the worker died is "aborted". */
-static bool is_dead(const char *dir)
-{
-	struct statfs st;
-
-	return statfs(dir, &st) < 0 &&
-	       (errno == ENOTCONN || errno == ECONNABORTED);
-}
-
 /* A worker that was killed leaves a dead mount, until the next one serves,
  * or its supervisor gives up; for ever when that was killed, too. */
 static int recover(const char *dir, struct error **errp)
@@ -105,10 +94,10 @@ static int recover(const char *dir, struct error **errp)
 	cleanup_error struct error *err = NULL;
 	int r;
 
-	if (!is_dead(dir))
+	if (!mount_is_dead(dir))
 		return 0;
 	r = unmount_at(dir, true, &err);
-	if (r < 0 && !is_dead(dir))
+	if (r < 0 && !mount_is_dead(dir))
 		return 0; /* its supervisor was faster */
 	return error_propagate(errp, &err, r);
 }

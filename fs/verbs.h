@@ -28,6 +28,7 @@ int verb_status(struct cli *cli, struct error **errp);
 int verb_upgrade(struct cli *cli, struct error **errp);
 int verb_prefetch(struct cli *cli, struct error **errp);
 int verb_warm(struct cli *cli, struct error **errp);
+int verb_doctor(struct cli *cli, struct error **errp);
 int verb_version(struct cli *cli, struct error **errp);
 
 #endif
