@@ -37,7 +37,7 @@ static void print_settings(const struct settings *set)
 		cleanup_free char *value =
 			settings_value(set, info->name, &origin);
 
-		print_line(stdout, "setting  %-16s %s (%s)", info->name,
+		print_line(stdout, "setting  %-17s %s (%s)", info->name,
 			   *value ? value : "-", origin);
 	}
 }
@@ -69,6 +69,7 @@ int verb_doctor(struct cli *cli, struct error **errp)
 		return r;
 	doctor_cache(&run, &f);
 	doctor_net(&run, cli->n_args ? cli->args[0] : NULL, &f);
+	doctor_mount(&run, &f);
 	if (op_cancelled(&run.op))
 		return error_set(errp, ECANCELED, "cancelled");
 	if (cli->json) {

@@ -10,5 +10,7 @@ void doctor_cache(struct run *run, struct findings *f);
 /* doctor_net.c: the registry of @text, or the default one (NULL), and what that
  * bundle needs. */
 void doctor_net(struct run *run, const char *text, struct findings *f);
+/* doctor_mount.c: what a mount would find, and which are dead. */
+void doctor_mount(struct run *run, struct findings *f);
 
 #endif

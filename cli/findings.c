@@ -94,7 +94,7 @@ void findings_print(const struct findings *f, bool quiet)
 
 		if (quiet && one->state == FINDING_OK)
 			continue;
-		print_line(stdout, "%-7s  %-16s %s%s%s",
+		print_line(stdout, "%-7s  %-17s %s%s%s",
 			   state_names[one->state], one->check, one->detail,
 			   one->remedy ? "; mend: " : "",
 			   one->remedy ? one->remedy : "");

@@ -1,13 +1,17 @@
 #include "cli/run.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/escape.h"
 #include "base/log.h"
 #include "cli/external.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "storage/program.h"
 
 int run_begin(struct cli *cli, struct run *ret, struct error **errp)
 {
@@ -89,6 +93,24 @@ int run_workspace(struct run *r, const struct externals *ext,
 {
 	return run_folder(r, r->cli->n_args ? r->cli->args[0] : ".", ext, ret,
 			  errp);
+}
+
+char *run_mopsfs_path(void)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[n > 0 ? n : 0] = '\0';
+	slash = strrchr(self, '/');
+	if (slash) {
+		cleanup_free char *beside =
+			xasprintf("%.*s/mopsfs", (int)(slash - self), self);
+
+		if (access(beside, X_OK) == 0)
+			return steal_ptr(&beside);
+	}
+	return program_find("mopsfs");
 }
 
 void run_warn(char *const *warnings)

@@ -47,6 +47,9 @@ int run_workspace(struct run *r, const struct externals *ext,
 /* The same of any folder. */
 int run_folder(struct run *r, const char *dir, const struct externals *ext,
 	       struct workspace *ret, struct error **errp);
+/* The mopsfs that was installed with this program; else the one in PATH. Heap;
+ * NULL: there is none. */
+char *run_mopsfs_path(void);
 /* Warnings on stderr; NULL-ended or NULL. */
 void run_warn(char *const *warnings);
 

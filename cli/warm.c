@@ -1,7 +1,6 @@
 /* mops warm: a reference into the cache, or, by its mount, what a mount shows. */
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -21,13 +20,10 @@ static bool is_in_a_mount(const char *path)
 	return (unsigned long)st.f_type == FUSE_SUPER_MAGIC;
 }
 
-/* The mopsfs that was installed with this program; else the one in PATH. */
 static int run_mopsfs(const struct cli *cli, struct error **errp)
 {
 	const char *argv[10] = {"mopsfs", "warm"};
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
+	cleanup_free char *path = run_mopsfs_path();
 	size_t k = 2;
 
 	if (cli->n_flags)
@@ -47,15 +43,9 @@ static int run_mopsfs(const struct cli *cli, struct error **errp)
 		argv[k++] = cli->verbose > 1 ? "-vv" : "-v";
 	argv[k++] = "--";
 	argv[k] = cli->args[0];
-	self[n > 0 ? n : 0] = '\0';
-	slash = strrchr(self, '/');
-	if (slash) {
-		cleanup_free char *beside =
-			xasprintf("%.*s/mopsfs", (int)(slash - self), self);
-
-		execv(beside, (char *const *)argv);
-	}
-	execvp(argv[0], (char *const *)argv);
+	if (!path)
+		return error_set(errp, ENOENT, "no 'mopsfs' is installed");
+	execv(path, (char *const *)argv);
 	return error_set_errno(errp, errno, "running 'mopsfs'");
 }
 

@@ -27,10 +27,10 @@ Test(findings, are_a_line_each, .init = cr_redirect_stdout)
 	findings_print(&f, false);
 	fflush(stdout);
 	cr_assert_stdout_eq_str(
-		"ok       a                1\\x1b\n"
-		"note     b                slow; mend: buy\n"
-		"failed   c.d              wrong; mend: unused without this\n"
-		"failed   e                broken; mend: mend\n");
+		"ok       a                 1\\x1b\n"
+		"note     b                 slow; mend: buy\n"
+		"failed   c.d               wrong; mend: unused without this\n"
+		"failed   e                 broken; mend: mend\n");
 }
 
 Test(findings, are_those_that_are_not_well_when_quiet,
@@ -43,7 +43,7 @@ Test(findings, are_those_that_are_not_well_when_quiet,
 	findings_print(&f, true);
 	fflush(stdout);
 	cr_assert_stdout_eq_str(
-		"warning  b                soon; mend: hurry\n");
+		"warning  b                 soon; mend: hurry\n");
 }
 
 Test(findings, end_with_the_first_that_failed)
