@@ -42,6 +42,10 @@ static void print_json(const struct export_result *x, const char *file)
 	json_put_int(&w, "files", (int64_t)x->files);
 	json_put_int(&w, "pointers", (int64_t)x->pointers);
 	json_put_str(&w, "tar_digest", digest_to_str(&x->tar).str);
+	if (x->zstd_version) {
+		json_put_int(&w, "zstd_level", x->zstd_level);
+		json_put_str(&w, "zstd_version", x->zstd_version);
+	}
 	json_end_object(&w);
 	output_json(&doc);
 }

@@ -11,6 +11,9 @@ struct export_result {
 	uint64_t files, bytes;
 	uint64_t pointers;
 	struct digest tar; /* of the .tar, before compression */
+	/* What decides on the bytes of a compressed one; NULL: it is not. */
+	const char *zstd_version;
+	int zstd_level;
 };
 
 /*

@@ -1,5 +1,6 @@
 #include "engine/archive_io.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,8 +9,10 @@
 #include "base/alloc.h"
 #include "base/io.h"
 #include "base/random.h"
+#include "base/strbuf.h"
 
 #define WINDOW_LOG_MAX 25 /* 32 MiB: what a foreign frame may make us hold */
+#define LEVEL          3
 
 struct archive_out {
 	char *file, *temp;
@@ -61,6 +64,7 @@ int archive_out_open(const char *file, struct archive_out **ret,
 	a->hasher = hasher_new();
 	if (is_zst(file)) {
 		a->zstd = ZSTD_createCCtx();
+		ZSTD_CCtx_setParameter(a->zstd, ZSTD_c_compressionLevel, LEVEL);
 		ZSTD_CCtx_setParameter(a->zstd, ZSTD_c_checksumFlag, 1);
 		a->out_size = ZSTD_CStreamOutSize();
 		a->out = xmalloc(a->out_size);
@@ -107,10 +111,32 @@ int archive_out_write(struct archive_out *a, const void *p, size_t n,
 		       : write_plain(a, p, n, errp);
 }
 
+/* The frame's bytes depend on level and library: both are said in a second frame,
+ * which decoders skip. It comes last, since the first tells what the file is. */
+static int write_compressor(struct archive_out *a, struct error **errp)
+{
+	cleanup_strbuf struct strbuf frame = STRBUF_INIT;
+	uint32_t head[2] = {htole32(ZSTD_MAGIC_SKIPPABLE_START)};
+
+	strbuf_add(&frame, head, sizeof(head));
+	strbuf_addf(&frame, "{\"level\":%d,\"zstd\":\"%s\"}", LEVEL,
+		    ZSTD_versionString());
+	head[1] = htole32((uint32_t)(frame.len - sizeof(head)));
+	memcpy(frame.buf, head, sizeof(head));
+	return write_plain(a, frame.buf, frame.len, errp);
+}
+
+static int finish_frames(struct archive_out *a, struct error **errp)
+{
+	int r = compress(a, NULL, 0, ZSTD_e_end, errp);
+
+	return r < 0 ? r : write_compressor(a, errp);
+}
+
 int archive_out_commit(struct archive_out *a, struct digest *ret_tar,
 		       struct error **errp)
 {
-	int r = a->zstd ? compress(a, NULL, 0, ZSTD_e_end, errp) : 0;
+	int r = a->zstd ? finish_frames(a, errp) : 0;
 
 	if (r < 0)
 		return r;
@@ -119,6 +145,12 @@ int archive_out_commit(struct archive_out *a, struct digest *ret_tar,
 	freep(&a->temp);
 	*ret_tar = hasher_final(a->hasher);
 	return 0;
+}
+
+const char *archive_out_compressor(const struct archive_out *a, int *ret_level)
+{
+	*ret_level = a->zstd ? LEVEL : 0;
+	return a->zstd ? ZSTD_versionString() : NULL;
 }
 
 void archive_out_free(struct archive_out *a)

@@ -18,6 +18,8 @@ int archive_out_write(struct archive_out *a, const void *p, size_t n,
 /* Flush, fsync, rename. */
 int archive_out_commit(struct archive_out *a, struct digest *ret_tar,
 		       struct error **errp);
+/* The version of the zstd library, NULL where nothing is compressed. */
+const char *archive_out_compressor(const struct archive_out *a, int *ret_level);
 /* Without a commit the temporary file is removed. */
 void archive_out_free(struct archive_out *a);
 

@@ -136,6 +136,9 @@ static int write_archive(const char *file, struct members *m,
 	r = write_members(m, out, content, ctx, errp);
 	if (r == 0)
 		r = archive_out_commit(out, &ret->tar, errp);
+	if (r == 0)
+		ret->zstd_version =
+			archive_out_compressor(out, &ret->zstd_level);
 	archive_out_free(out);
 	return r;
 }
