@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -72,40 +73,43 @@ def time_to_die(proc, sig):
     return (time.monotonic() - begin) * 1000
 
 
-def time_of_sleepers(sig):
+def time_of_sleeper(sig):
     """How long a process of the same kind takes that waits for nobody."""
-    times = []
-    for _ in range(5):
-        proc = subprocess.Popen([sys.executable, "-c", "import os, mmap, signal, time; print(flush=True); time.sleep(99)"],
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        proc.stdout.readline()
-        times.append(time_to_die(proc, sig))
-        proc.stdout.close()
-    return sorted(times)[2]
+    proc = subprocess.Popen([sys.executable, "-c", "import os, mmap, signal, time; print(flush=True); time.sleep(99)"],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    proc.stdout.readline()
+    took = time_to_die(proc, sig)
+    proc.stdout.close()
+    return took
 
 
 def signalled_readers_are_freed(env):
     server, _ = bundle(env)
-    slow = []
+    slow, noise = [], 0
     with mount(env, server, "-o", "io=cached") as at:
         server.arm("silent")
         # Python answers SIGINT with an exception: the signal is *caught*.
         for sig in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-            base = time_of_sleepers(sig)
+            sleepers, readers = [], []
             for kind in READERS:
                 if (sig, kind) == (signal.SIGINT, "mmap"):
                     continue  # see the next test
                 for i in range(3):
+                    sleepers.append(time_of_sleeper(sig))
                     proc = reader(kind, at / f"big{i}.bin")
                     parked(env, at)
                     time.sleep(0.1)  # parked for a while, as a stalled reader is
-                    slow.append((time_to_die(proc, sig) - base, kind, sig.name))
+                    readers.append((time_to_die(proc, sig), kind, sig.name))
                     wait_for("nothing parked", lambda: status(env, at)["parked"] == 0, 5)
+            base = statistics.median(sleepers)
+            noise = max(noise, max(sleepers) - base)
+            slow += [(took - base, *what) for took, *what in readers]
         slow.sort()
         worst = slow[-1]
         print(f"# slowest of {len(slow)}: {worst[0]:.0f} ms ({worst[1]}, {worst[2]}), "
-              f"median {slow[len(slow) // 2][0]:.0f} ms")
-        if worst[0] > 100:
+              f"median {slow[len(slow) // 2][0]:.0f} ms, the machine's noise {noise:.0f} ms")
+        # The reader's end waits for more processes than a sleeper's.
+        if worst[0] > 100 + 3 * noise or slow[len(slow) // 2][0] > 100:
             raise Failed(f"{slow}")
         if status(env, at)["errors"]:
             raise Failed(status(env, at)["errors"])
@@ -114,37 +118,54 @@ def signalled_readers_are_freed(env):
             raise Failed("the mount is hurt")
 
 
+def time_to_handle(wait, until=lambda: None):
+    """How long until the handler of a process runs that is at @wait, and the process."""
+    r, w = os.pipe()
+    os.set_blocking(w, False)
+    code = f"""
+import mmap, signal, sys, time
+signal.signal(signal.SIGINT, lambda *a: None)
+signal.set_wakeup_fd({w})
+print(flush=True)
+{wait}
+"""
+    proc = subprocess.Popen([sys.executable, "-c", code], pass_fds=[w], stdout=subprocess.PIPE)
+    os.close(w)
+    proc.stdout.readline()
+    proc.stdout.close()
+    until()
+    time.sleep(0.1)
+    begin = time.monotonic()
+    proc.send_signal(signal.SIGINT)
+    if os.read(r, 1) != bytes([signal.SIGINT]):
+        raise Failed("the handler did not run")
+    ms = (time.monotonic() - begin) * 1000
+    os.close(r)
+    return ms, proc
+
+
 def a_handler_runs_although_a_page_fault_waits(env):
     """The fault itself is taken up again when the handler returns: nothing but
     SIGBUS would break it."""
     server, _ = bundle(env)
     with mount(env, server, "-o", "io=cached") as at:
         server.arm("silent")
-        r, w = os.pipe()
-        os.set_blocking(w, False)
-        code = f"""
-import mmap, signal
-signal.signal(signal.SIGINT, lambda *a: None)
-signal.set_wakeup_fd({w})
+        noise = 0
+        for _ in range(5):
+            ms, proc = time_to_handle("time.sleep(99)")
+            proc.kill()
+            proc.wait()
+            noise = max(noise, ms)
+        ms, proc = time_to_handle(f"""
 f = open({str(at / "big0.bin")!r}, "rb")
 m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
 m[1 << 20]
-"""
-        proc = subprocess.Popen([sys.executable, "-c", code], pass_fds=[w])
-        parked(env, at)
-        time.sleep(0.1)
-        begin = time.monotonic()
-        proc.send_signal(signal.SIGINT)
-        if os.read(r, 1) != bytes([signal.SIGINT]):
-            raise Failed("the handler did not run")
-        ms = (time.monotonic() - begin) * 1000
-        if ms > 100:
-            raise Failed(f"the handler ran after {ms:.0f} ms")
+""", lambda: parked(env, at))
+        if ms > 100 + 3 * noise:
+            raise Failed(f"the handler ran after {ms:.0f} ms, one that waits for nobody after {noise:.0f}")
         server.arm(None)
         if proc.wait(20) != 0:
             raise Failed(f"exit {proc.returncode}")
-        os.close(r)
-        os.close(w)
 
 
 def a_signal_that_a_reader_handles_does_not_disturb_it(env):
