@@ -61,8 +61,12 @@ def readable(at, top):
 
 
 def gone(pid):
-    return lambda: not os.path.exists(f"/proc/{pid}") or \
-        pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    def probe():
+        try:
+            return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+    return probe
 
 
 def supervisor_of(pid):
@@ -252,6 +256,10 @@ def what_is_no_mounted_device_is_refused(env):
             if b"/dev/fd/" not in p.stderr:
                 raise Failed(p.stderr)
         LIBC.umount2(os.fsencode(at), MNT_DETACH)
+        # Somebody's new mount namespace may have had a copy of it for a moment.
+        poll = select.poll()
+        poll.register(fd, 0)
+        wait_for("the device to be told", lambda: poll.poll(0))
         env.run(MOPSFS, "mount", "demo:1.0", f"/dev/fd/{fd}", pass_fds=[fd], code=2)
     finally:
         for one in (null, unmounted, fd):
