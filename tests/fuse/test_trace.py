@@ -294,6 +294,7 @@ def it_can_be_paused(env):
             os.kill(status(env, at)["pid"], signal.SIGKILL)  # and a successor is paused, too
             read_at(at, top, "big/b.bin", 33 * MIB)
             time.sleep(0.5)
+            wait_for("a successor that has read it", lambda: "prefetch" in status(env, at))
             check("state", status(env, at)["prefetch"]["state"], "paused")
             if len(asked.ranges) > n + 2:
                 raise Failed(f"{len(asked.ranges) - n} requests while it is paused")

@@ -214,8 +214,10 @@ def cuts_of(rng, log, start, n):
 def try_cuts(work, log, base, start, n, options, name):
     rng = random.Random(f"{SEED} {name}")
     env, bad, done, refused = work.env, [], 0, 0
-    image, at = env.base / "cut.img", env.base / "cut"
-    for cut, kept in cuts_of(rng, log, start, n):
+    at = env.base / "cut"
+    for i, (cut, kept) in enumerate(cuts_of(rng, log, start, n)):
+        # A file of its own: somebody's new mount namespace may keep the last one mounted for a moment.
+        image = env.base / f"cut-{i}.img"
         flushed = max([f for f in log.flushes if f <= cut], default=0)
         log.replay(base, log.between(done, flushed))  # only ever grows
         done = max(done, flushed)
@@ -233,6 +235,7 @@ def try_cuts(work, log, base, start, n, options, name):
                        f"flush, promised: {work.promised(cut)}: {e}")
             if len(bad) >= 5:
                 break
+        image.unlink()
     for text in bad:
         print("# " + text.replace("\n", "\n# "), flush=True)
     print(f"# {name}: {n} images of {len(log.writes)} writes and {len(log.flushes)} flushes", flush=True)
