@@ -296,12 +296,20 @@ class DockerRegistry:
                 self.proc.kill()
                 self.proc.wait()
 
+    def log(self):
+        """A request's line is written when who asked may have gone on with the answer: it is quiet for a moment first."""
+        text = None
+        while text != (text := self.log_path.read_text(errors="replace")):
+            time.sleep(0.05)
+        return text
+
     def requests(self):
         """(method, path, status, bytes) of every request so far."""
-        return [(m, p, int(s), int(n)) for m, p, s, n in self.LINE.findall(self.log_path.read_text(errors="replace"))]
+        return [(m, p, int(s), int(n)) for m, p, s, n in self.LINE.findall(self.log())]
 
     def forget(self):
         """Let requests() begin anew."""
+        self.log()
         os.truncate(self.log_path, 0)
 
     def content_bytes(self):
