@@ -11,6 +11,7 @@ strike a reading of the byte `at` of one. UPLOADS strike a push: `at` is "start"
 """
 import calendar
 import hashlib
+import itertools
 import json
 import pathlib
 import socket
@@ -218,6 +219,7 @@ class Registry:
         self.address = address
         self.folder = pathlib.Path(folder) if folder else None
         self.blobs, self.manifests, self.uploads = {}, {}, {}
+        self.sessions = itertools.count()  # next() of it is one step: no two get the same name
         self.objects, self.version = {}, 0  # what is in the bucket; how often it was changed
         self.changed = threading.Condition()
         self.name, self.at, self.left = None, None, 0
@@ -276,7 +278,8 @@ class Registry:
         def come_back():
             with self.changed:
                 self.changed.wait_for(lambda: self.name != "gone", 300 if for_ever else self.away)
-            self.listen(self.port)
+            while not self.listens_again():
+                time.sleep(0.01)
         threading.Thread(target=come_back, daemon=True).start()
         x.reset()
 
@@ -287,6 +290,13 @@ class Registry:
         self.listener = s
         threading.Thread(target=self.accept, args=(s, self.answer), daemon=True).start()
         return s.getsockname()[1]
+
+    def listens_again(self):
+        """False: its port is that of somebody's connection for a moment."""
+        try:
+            return self.listen(self.port)
+        except OSError:
+            return False
 
     def close_listener(self):
         try:
@@ -461,7 +471,7 @@ class Registry:
             self.body(x)
             if self.strike(x, "start"):
                 return
-            session = f"s{time.monotonic_ns()}"
+            session = f"s{next(self.sessions)}"
             self.uploads[session] = b""
             x.answer(202, b"", f"Location: /v2/{repo}/blobs/uploads/{session}", "Range: 0-0")
         elif session not in self.uploads:

@@ -396,7 +396,8 @@ class Handler(BaseHTTPRequestHandler):
         limit, odd = 2 << 20, self.odd
         if self.command == "POST":
             with LOCK:
-                name = "c%d" % len(SESSIONS)
+                n = COUNTS["sessions"] = COUNTS.get("sessions", 0) + 1
+                name = "c%d" % n
                 SESSIONS[name] = bytearray()
             more = {"OCI_Chunk_Min_Length": str(1500000)} if \
                 odd == "ch-min" else {}
