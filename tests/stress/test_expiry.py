@@ -11,7 +11,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from mopstest import DockerRegistry, Failed, run, sha256_file, write_random  # noqa: E402
+from mopstest import DockerRegistry, Failed, run, sha256_file, wait_for, write_random  # noqa: E402
 
 SECONDS = int(os.environ.get("MOPS_STRESS_SECONDS", "20"))
 SIZE, RESTARTS, LIFE = 64 << 20, 5, 5
@@ -80,7 +80,8 @@ def read_through(env, says):
                 time.sleep(max(0, began + (i + 0.5) * SECONDS / (RESTARTS + 1) - time.monotonic()))
                 registry.stop()
                 time.sleep(0.3)
-                registry.start()
+                # Its port may be that of somebody's connection for a moment.
+                wait_for("the registry", registry.start)
         took = time.monotonic() - began
     tokens = len(registry.tokens.log)
     print(f"# {took:.0f} s, {readers.reads} reads, {tokens} tokens, {len(readers.errors)} errors", flush=True)

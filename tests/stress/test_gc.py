@@ -30,7 +30,7 @@ def collections_beside_readers_and_pulls(env):
                 pull = pull or env.start(MOPS, "pull", "demo:1", "-q")
         finally:
             if pull:
-                pull.wait()
+                pulls += pull.wait() == 0
             read = end_readers(readers)
     print(f"# {read} files read right beside {rounds} collections and {pulls} pulls", flush=True)
     if not rounds or not pulls:

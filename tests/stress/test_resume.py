@@ -32,6 +32,7 @@ class KeepingRegistry:
         self.received, self.sessions, self.blobs, self.manifests = 0, {}, {}, {}
         self.names = itertools.count()  # next() of it is one step: no two sessions get the same
         self.goes_on = threading.Event()
+        self.lock, self.bodies = threading.Lock(), 0  # being received
         registry = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -49,6 +50,15 @@ class KeepingRegistry:
 
             def body(self, into):
                 left = int(self.headers.get("Content-Length") or 0)
+                with registry.lock:
+                    registry.bodies += 1
+                try:
+                    self.take(left, into)
+                finally:
+                    with registry.lock:
+                        registry.bodies -= 1
+
+            def take(self, left, into):
                 while left:
                     if registry.kept() >= KILLED_AT:
                         registry.goes_on.wait()
@@ -136,7 +146,7 @@ def resumed(env, registry):
         registry.goes_on.clear()
         kill_at(env, source, ref, registry.kept)
         registry.goes_on.set()
-        time.sleep(0.2)  # what was on its way arrives
+        wait_for("what was on its way", lambda: registry.bodies == 0, 60)
         before, registry.received = registry.received, 0
         said = env.mops("push", source, "--to", ref, "-vv")
         print(f"# {before} bytes before, {registry.received} after", flush=True)
@@ -162,8 +172,14 @@ def a_session_that_cannot_go_on_is_begun_anew(env):
     registry = DockerRegistry(env)
     uploads = registry.dir / "data/docker/registry/v2/repositories/team/model/_uploads"
 
+    def size_of(path):
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:  # it has become a blob
+            return 0
+
     def received():
-        return sum(p.stat().st_size for p in uploads.glob("*/data"))
+        return sum(size_of(p) for p in uploads.glob("*/data"))
     for i in range(ROUNDS):
         source = make_bundle(env, f"anew {i}")
         ref = f"{registry.host}/team/model:v{i}"
