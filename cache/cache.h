@@ -116,6 +116,8 @@ int cache_ref_put(struct cache *c, const char *key, const struct digest *d,
 		  struct error **errp);
 int cache_ref_get(struct cache *c, const char *key, struct digest *ret,
 		  struct error **errp);
+/* As if it had never been resolved. */
+void cache_ref_forget(struct cache *c, const char *key);
 /* All of them, in no order; what fn returns, when not 0, ends it. */
 int cache_ref_each(struct cache *c,
 		   int (*fn)(void *ctx, const char *key,

@@ -105,6 +105,13 @@ int cache_ref_get(struct cache *c, const char *key, struct digest *ret,
 	return 0;
 }
 
+void cache_ref_forget(struct cache *c, const char *key)
+{
+	struct digest name = digest_of_str(key);
+
+	(void)unlinkat(c->room[ROOM_REFS], digest_to_hex(&name).str, 0);
+}
+
 struct each_ref {
 	struct cache *c;
 	int (*fn)(void *ctx, const char *key, const struct digest *d);

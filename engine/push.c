@@ -22,9 +22,10 @@ struct pusher {
 	struct elsewhere elsewhere;
 	struct pool *pool;
 	struct progress *progress;
-	char **tags;  /* the first one is the reference's */
-	char *bumped; /* or NULL: what --bump makes of the version */
-	char *trace;  /* or NULL: the text to attach */
+	char **tags;             /* the first one is the reference's */
+	struct tag_found *found; /* of each */
+	char *bumped;            /* or NULL: what --bump makes of the version */
+	char *trace;             /* or NULL: the text to attach */
 	size_t trace_len;
 	struct push_result *out;
 	atomic_uint_fast64_t sent, bytes_sent, externals_sent;
@@ -39,6 +40,7 @@ static void pusher_release(struct pusher *p)
 	plan_release(&p->plan);
 	workspace_release(&p->ws);
 	strv_free(p->tags);
+	free(p->found);
 	free(p->bumped);
 	free(p->trace);
 }
@@ -120,6 +122,7 @@ static int choose_target(struct pusher *p, struct error **errp)
 		if (strcmp(*t, ref->tag) != 0)
 			strv_append(&p->tags, xstrdup(*t));
 	}
+	p->found = xcalloc(strv_len(p->tags), sizeof(*p->found));
 	return session_registry(p->s, ref, &p->registry, errp);
 }
 
@@ -385,43 +388,46 @@ static int upload_external(void *ctx, size_t i, struct error **errp)
 	return 0;
 }
 
-/* A version that is there already is not the next one. */
-static int check_new(struct pusher *p, struct error **errp)
+/* A version that is there already is not the next one. One that comes while
+ * this is sent, the second look finds. */
+static int check_new(const struct pusher *p, struct error **errp)
 {
-	const struct reference *ref = &p->out->ref;
-	struct digest now;
-	int r = p->registry->ops->resolve(p->registry, ref->repo, ref->tag,
-					  &now, p->op, NULL);
+	const struct tag_found *now = &p->found[0];
 
-	if (r < 0 || p->o->force || digest_equal(&now, &p->out->digest))
+	if (p->o->force || !now->there ||
+	    digest_equal(&now->digest, &p->out->digest))
 		return 0;
 	error_set(errp, EINVAL, "version '%s' is there already, as '%s'",
-		  p->bumped, digest_to_str(&now).str);
+		  p->bumped, digest_to_str(&now->digest).str);
 	return error_hint(errp, -EINVAL,
 			  "write the version that it follows into the bundle "
 			  "file; --force replaces it");
 }
 
+static int check_tag(struct pusher *p, size_t i, struct error **errp)
+{
+	return push_guard_check(p->s, &p->out->ref, p->tags[i], &p->out->digest,
+				p->o->force, &p->found[i], p->op, errp);
+}
+
 /* Before anything is sent, and again when all of it was. */
 static int check_tags(struct pusher *p, struct error **errp)
 {
-	for (char **t = p->tags; *t; t++) {
-		int r = push_guard_check(p->s, &p->out->ref, *t,
-					 &p->out->digest, p->o->force, p->op,
-					 errp);
+	for (size_t i = 0; p->tags[i]; i++) {
+		int r = check_tag(p, i, errp);
 
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return p->bumped ? check_new(p, errp) : 0;
 }
 
-static int move_tag(struct pusher *p, const char *tag, struct error **errp)
+static int move_tag(struct pusher *p, size_t i, struct error **errp)
 {
 	const struct reference *ref = &p->out->ref;
 	const struct strbuf *m = &p->composed.manifest;
-	int r = push_guard_check(p->s, ref, tag, &p->out->digest, p->o->force,
-				 p->op, errp);
+	const char *tag = p->tags[i];
+	int r = check_tag(p, i, errp);
 
 	if (r < 0)
 		return r;
@@ -466,8 +472,8 @@ static int move_tags(struct pusher *p, struct error **errp)
 {
 	int r = 0;
 
-	for (char **t = p->tags; *t && r == 0; t++)
-		r = move_tag(p, *t, errp);
+	for (size_t i = 0; p->tags[i] && r == 0; i++)
+		r = move_tag(p, i, errp);
 	return r;
 }
 
@@ -488,8 +494,6 @@ static int upload(struct pusher *p, struct error **errp)
 {
 	int r = check_tags(p, errp);
 
-	if (r == 0 && p->bumped)
-		r = check_new(p, errp);
 	begin_sending(p);
 	if (r == 0)
 		r = pool_for_each(p->pool, p->composed.n_externals,

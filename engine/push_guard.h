@@ -3,12 +3,13 @@
  * it last, and not from one that somebody else has put there since.
  *
  * What was seen is in the cache's refs: every command that resolves a tag, and
- * every push, writes it there. A tag that was never seen may be moved. What
- * cannot be found out (a registry that does not say, a cache that cannot be
- * written) keeps no push from being made.
+ * every push, writes it there. A tag that was never seen may be moved, but not
+ * when it changes between the two looks that a push has at it. A cache that
+ * cannot be written keeps no push from being made; a registry that does not say
+ * where the tag is does, unless it is forced.
  *
- * Two pushes at the same moment are not told apart: no registry has a request
- * that moves a tag from one digest to another.
+ * Two pushes that look at the same moment are not told apart: no registry has a
+ * request that moves a tag from one digest to another.
  *
  * Threads: one per tag.
  */
@@ -21,11 +22,22 @@
  * before it can write down that it has. */
 #define PUSH_GUARD_KEY "push@"
 
-/* 1 when tag @tag is at @ours already, else 0. -ESTALE (ERROR_VALIDATION):
- * somebody else moved it; not with @force. */
+/* Where a tag was when a push looked. */
+struct tag_found {
+	bool looked, there;
+	struct digest digest;
+};
+
+/*
+ * 1 when tag @tag is at @ours already, else 0. @found is what this push found
+ * before, and then what it finds now; of zeros at first.
+ * -ESTALE (ERROR_VALIDATION): somebody else moved it. Neither that nor a failure
+ * to look ends it with @force.
+ */
 int push_guard_check(struct session *s, const struct reference *ref,
 		     const char *tag, const struct digest *ours, bool force,
-		     const struct op *op, struct error **errp);
+		     struct tag_found *found, const struct op *op,
+		     struct error **errp);
 /* Right before the tag moves, and right after. */
 void push_guard_moving(struct session *s, const struct reference *ref,
 		       const char *tag, const struct digest *ours);

@@ -5,7 +5,8 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from mopstest import MOPS, DockerRegistry, Failed, need_program, run, wait_for, write_random  # noqa: E402
+from mopstest import (MOPS, DockerRegistry, Failed, fault_registry, need_program, run, wait_for,  # noqa: E402
+                      write_random)
 
 
 def check(got, want):
@@ -98,6 +99,72 @@ def an_import_keeps_them_too(env):
     p = env.mops("import", env.base / "m.tar", "--dest", env.base / "out", "--force", code=2)
     if b"--force is for --to" not in p.stderr or (env.base / "out").exists():
         raise Failed(p.stderr.decode())
+
+
+class Meddled:
+    """A registry that does something else before it answers the first request that is @at."""
+
+    def __init__(self, env, at, then):
+        self.reg = fault_registry(env)
+        self.host, self.at, self.then, self.written = self.reg.host, at, then, []
+        self.good, self.reg.answer = self.reg.answer, self.answer
+        self.reg.close_listener()
+        self.reg.listen(self.reg.port)
+
+    def answer(self, x):
+        if x.method not in ("GET", "HEAD"):
+            self.written.append(x.path)
+        then = self.then
+        if then and self.at(x):
+            self.then = None
+            then()
+        self.good(x)
+
+
+def what_comes_while_it_is_sent_is_not_lost(env):
+    """Under a tag that is not there, one that nobody here has seen, and a new version."""
+    top = workspace(env)
+    (top / ".mops-bundle.yaml").write_text("bundle: {name: m, version: 1.0.0}")
+    reg = Meddled(env, lambda x: x.method == "POST", None)
+    env.vars["MOPS_REGISTRY"] = reg.host
+    somebody_elses(env, workspace(env, "0"), "m:2")
+    theirs = {}
+    for i, (ref, args) in enumerate((("m:1", ("--to", "m:1")), ("m:2", ("--to", "m:2")),
+                                     ("m:1.0.1", ("--bump", "patch")))):
+        (top / "a").write_text(f"ours {i}")
+        reg.then = lambda ref=ref: theirs.update({ref: somebody_elses(env, workspace(env, "theirs " + ref), ref)})
+        refused(env, top, *args)
+        check(env.mops_json("resolve", ref)["digest"], theirs[ref])
+    env.push(top, "m:1")
+
+
+def a_registry_that_does_not_say_where_a_tag_is(env):
+    """Whether there is one is not known: nothing is sent, until it is forced."""
+    reg = Meddled(env, lambda x: False, None)
+    good = reg.good
+    reg.good = lambda x: x.answer(403) if "manifests" in x.path and x.method != "PUT" else good(x)
+    env.vars["MOPS_REGISTRY"] = reg.host
+    top = workspace(env)
+    (top / ".mops-bundle.yaml").write_text("bundle: {name: m, version: 1.0.0}")
+    for args in (("--to", "m:1"), ("--bump", "patch")):
+        (top / "a").write_text(args[0])
+        reg.written.clear()
+        p = env.mops("push", top, *args, "--json", code=None)
+        if p.returncode in (0, 2) or "looking where tag '1" not in json.loads(p.stdout)["message"]:
+            raise Failed(f"{p.returncode}: {p.stdout.decode()}")
+        check(reg.written, [])
+        env.mops("push", top, *args, "--force")
+
+
+def a_tag_that_is_put_back_is_not_ours(env):
+    """Where a push has put a tag is forgotten when it has seen it there."""
+    top = workspace(env)
+    env.push(top, "m:1")
+    (top / "a").write_text("2")
+    somebody_elses(env, workspace(env, "3"), "m:1")
+    env.mops("resolve", "m:1")
+    somebody_elses(env, workspace(env), "m:1")
+    refused(env, top, "--to", "m:1")
 
 
 BUNDLE = """# Mine.
@@ -230,7 +297,9 @@ def a_packed_file_that_changes_is_named(env):
 
 TESTS = [keeps_what_others_put_under_a_tag, force_moves_it, each_tag_is_looked_at,
          what_another_put_there_equal_to_ours_is_no_matter, a_tag_that_was_never_seen_is_moved,
-         an_import_keeps_them_too, bump_pushes_the_next_version, bump_replaces_no_version,
+         what_comes_while_it_is_sent_is_not_lost, a_registry_that_does_not_say_where_a_tag_is,
+         a_tag_that_is_put_back_is_not_ours, an_import_keeps_them_too, bump_pushes_the_next_version,
+         bump_replaces_no_version,
          what_did_not_change_is_not_read_again, a_pack_that_is_known_is_sent_elsewhere,
          a_pack_that_is_known_and_changes_is_not_sent,
          a_big_file_that_changes_is_named, a_packed_file_that_changes_is_named]

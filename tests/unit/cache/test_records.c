@@ -114,6 +114,10 @@ Test(refs, remember_what_a_tag_was)
 	cr_assert(eq(int, cache_ref_get(f.c, KEY, &got, NULL), 0));
 	cr_expect(digest_equal(&got, &b));
 	cr_expect(eq(int, cache_ref_get(f.c, KEY "x", &got, NULL), -ENOENT));
+	cache_ref_forget(f.c, KEY "x");
+	cr_expect(eq(int, cache_ref_get(f.c, KEY, &got, NULL), 0));
+	cache_ref_forget(f.c, KEY);
+	cr_expect(eq(int, cache_ref_get(f.c, KEY, &got, NULL), -ENOENT));
 }
 
 Test(refs, with_any_byte_flipped_are_gone)
