@@ -196,17 +196,13 @@ static int rename_to_final(struct cache *c, int fd, enum cache_room room,
 			   const char *name, const char *final)
 {
 	int to = c->room[ROOM_BLOBS];
+	int r;
 
 	if (!names_file(c->room[room], name, fd))
 		return -ENOENT;
-	if (renameat2(c->room[room], name, to, final, RENAME_NOREPLACE) < 0) {
-		if (errno != EINVAL)
-			return -errno;
-		if (faccessat(to, final, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-			return -EEXIST;
-		if (renameat(c->room[room], name, to, final) < 0)
-			return -errno;
-	}
+	r = rename_new(c->room[room], name, to, final);
+	if (r < 0)
+		return r;
 	if (names_file(to, final, fd))
 		return 0;
 	unlinkat(to, final, 0);

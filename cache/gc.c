@@ -28,7 +28,8 @@ struct gc {
 	const struct gc_options *opt;
 	struct gc_report *report;
 	struct digest_set needed;
-	struct timespec marked; /* the leases' folder as it was then */
+	/* The leases' folder as it was then; 0: what is needed is not known. */
+	struct timespec marked;
 	struct candidate *list;
 	size_t n, cap;
 };
@@ -132,11 +133,22 @@ static int still_unneeded(struct gc *g, const struct digest *d,
 	if (timespec_ns(&changed) != timespec_ns(&g->marked) ||
 	    just_now(&changed)) {
 		r = gc_mark(g->c, g->opt, &g->needed, errp);
+		g->marked = r < 0 ? (struct timespec){0} : changed;
 		if (r < 0)
 			return r;
-		g->marked = changed;
 	}
 	return digest_set_has(&g->needed, d) ? 0 : 1;
+}
+
+/* What was learnt while it was away is not all: a tree that is not there has no
+ * blobs. Another that has its name by now is as good. */
+static void put_back(struct gc *g, const char *tmp, const char *name)
+{
+	int blobs = g->c->room[ROOM_BLOBS], trash = g->c->room[ROOM_TRASH];
+
+	if (rename_new(trash, tmp, blobs, name) == -EEXIST)
+		unlinkat(trash, tmp, 0);
+	g->marked = (struct timespec){0};
 }
 
 /* 1 gone, 0 kept. */
@@ -159,7 +171,7 @@ static int remove_blob(struct gc *g, const struct candidate *cand,
 		return 0;
 	r = still_unneeded(g, &cand->digest, NULL);
 	if (r <= 0)
-		(void)renameat2(trash, tmp, blobs, name.str, RENAME_NOREPLACE);
+		put_back(g, tmp, name.str);
 	/* What a new lease needs may be said by this very document. */
 	if (r < 0)
 		r = MIN(still_unneeded(g, &cand->digest, errp), 0);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -143,6 +144,17 @@ int gc_mark(struct cache *c, const struct gc_options *opt,
  * Pins and the list of bundles.
  */
 
+/* A collection that is under way looks at the leases' folder only: whether it
+ * changed. */
+static int write_pin(struct cache *c, int dirfd)
+{
+	int r = io_write_file_atomic(dirfd, "pinned", "", 0, 0600);
+
+	if (r == 0 && futimens(c->room[ROOM_LEASES], NULL) < 0)
+		r = -errno;
+	return r;
+}
+
 int cache_pin(struct cache *c, const struct digest *manifest, bool pinned,
 	      struct error **errp)
 {
@@ -152,7 +164,7 @@ int cache_pin(struct cache *c, const struct digest *manifest, bool pinned,
 	int r = dirfd;
 
 	if (r >= 0 && pinned)
-		r = io_write_file_atomic(dirfd, "pinned", "", 0, 0600);
+		r = write_pin(c, dirfd);
 	else if (r >= 0 && unlinkat(dirfd, "pinned", 0) < 0 && errno != ENOENT)
 		r = -errno;
 	if (r == -ENOENT)

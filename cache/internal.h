@@ -95,6 +95,10 @@ void blobs_have_mode(const struct cache *c, int fd);
 /* 16 random hex digits. */
 void random_name(char *ret);
 
+/* -EEXIST: @final is there; where a file system cannot tell at the renaming,
+ * only what is there before it is found. */
+int rename_new(int from, const char *name, int to, const char *final);
+
 /* Space for @size bytes of @fd, whose size stays. -ENOSPC, -EDQUOT; where that
  * cannot be reserved it shows at the write. */
 int reserve_space(int fd, uint64_t size);

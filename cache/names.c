@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -62,6 +63,17 @@ void random_name(char *ret)
 		ret[2 * i + 1] = hex[raw[i] & 15];
 	}
 	ret[RANDOM_NAME_SIZE - 1] = '\0';
+}
+
+int rename_new(int from, const char *name, int to, const char *final)
+{
+	if (renameat2(from, name, to, final, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (faccessat(to, final, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	return renameat(from, name, to, final) < 0 ? -errno : 0;
 }
 
 int reserve_space(int fd, uint64_t size)

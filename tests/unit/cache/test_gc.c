@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cache/internal.h"
@@ -222,15 +223,26 @@ Test(gc, keeps_what_the_engine_says_a_bundle_needs)
 	lease_release(l);
 }
 
-/* A command opens the bundle of s[0] just when its document is set aside: this
- * program's renameat() is what the cache calls. */
-static bool opens;
+/* A command opens the bundle of s[0] just when its document, or the one that is
+ * the @opens-th to be, is set aside: this program's renameat() is what the cache
+ * calls. */
+static unsigned opens;
 static struct lease *opened;
+static bool no_flags; /* of renameat2(), here */
+
+int renameat2(int from, const char *name, int to, const char *as,
+	      unsigned flags)
+{
+	if (no_flags && flags) {
+		errno = EINVAL;
+		return -1;
+	}
+	return (int)syscall(SYS_renameat2, from, name, to, as, flags);
+}
 
 int renameat(int from, const char *name, int to, const char *as)
 {
-	if (opens) {
-		opens = false;
+	if (opens && --opens == 0) {
 		cr_assert(eq(int,
 			     lease_take(f.c, &s[0].spec.digest, true, &opened,
 					NULL),
@@ -249,13 +261,55 @@ static int expand_document(void *ctx, const struct digest *manifest,
 	return 0;
 }
 
-Test(gc, puts_a_document_back_to_learn_what_a_new_lease_needs)
+static void check_puts_back(void)
 {
 	struct gc_options opt = {.expand = expand_document};
 
-	opens = true;
+	opens = 1;
 	cr_assert(eq(int, cache_gc(f.c, &opt, &report, NULL), 0));
 	cr_expect(eq(str, (char *)left(), "100001"));
+	cr_expect(eq(u32, count_files(&f, "trash"), 0));
+	lease_release(opened);
+}
+
+Test(gc, puts_a_document_back_to_learn_what_a_new_lease_needs)
+{
+	check_puts_back();
+}
+
+Test(gc, puts_it_back_where_renaming_takes_no_flags)
+{
+	no_flags = true;
+	check_puts_back();
+}
+
+static void past_the_tick(void)
+{
+	const struct timespec pause = {.tv_nsec = 40000000};
+
+	nanosleep(&pause, NULL);
+}
+
+/* As a tree that is not here, of a role that nobody pulled. Marking takes so
+ * long that its beginning is no longer just now. */
+static int expand_tree(void *ctx, const struct digest *manifest, bool content,
+		       struct digest_set *needed, struct error **errp)
+{
+	digest_set_add(needed, &s[1].spec.digest);
+	if (cache_blob_exists(f.c, &s[1].spec.digest, SIZE))
+		digest_set_add(needed, &s[5].spec.digest);
+	else
+		past_the_tick();
+	return 0;
+}
+
+Test(gc, looks_again_at_what_a_document_needs_that_it_has_put_back)
+{
+	struct gc_options opt = {.expand = expand_tree};
+
+	opens = 2;
+	cr_assert(eq(int, cache_gc(f.c, &opt, &report, NULL), 0));
+	cr_expect(eq(str, (char *)left(), "010001"));
 	lease_release(opened);
 }
 
@@ -313,6 +367,27 @@ Test(gc, keeps_a_pinned_bundle)
 	n[0] = n[1] = 0;
 	cr_assert(eq(int, cache_bundle_each(f.c, count, n, NULL), 0));
 	cr_expect(eq(u32, n[0] + n[1], 0), "gone with its manifest");
+}
+
+static void pin_first(void *ctx, const struct digest *d, uint64_t bytes)
+{
+	unsigned *n = ctx;
+
+	if (++*n == 1)
+		cr_assert(eq(int, cache_pin(f.c, &s[0].spec.digest, true, NULL),
+			     0));
+	past_the_tick();
+}
+
+Test(gc, keeps_what_is_pinned_while_it_runs)
+{
+	unsigned n = 0;
+	struct gc_options opt = {.removed = pin_first, .ctx = &n};
+
+	record();
+	past_the_tick();
+	cr_assert(eq(int, cache_gc(f.c, &opt, &report, NULL), 0));
+	cr_expect(eq(str, (char *)left(), "011111"));
 }
 
 Test(gc, keeps_partials_that_are_being_written)
