@@ -54,7 +54,7 @@ struct handover_table {
 	uint32_t init_len;
 	struct digest manifest;
 	struct mount_identity identity; /* all 0: not mounted yet */
-	bool passthrough;
+	bool passthrough;               /* to tell the supervisor */
 	bool cloned; /* each worker has a clone of the device */
 	atomic_bool prefetch_paused;
 	uint32_t want; /* what was agreed with the kernel */
@@ -83,6 +83,8 @@ struct handover {
 	/* Which mount, as the supervisor was told once: what the table has,
 	 * every worker can write. All 0: there is none yet. */
 	struct mount_identity identity;
+	/* Was that agreed with the kernel? Told once, as well. */
+	bool passthrough;
 	uint32_t full; /* the first so many opens are in use */
 };
 

@@ -386,12 +386,13 @@ static int succeed(struct caller *c, const char *given, struct error **errp)
 {
 	struct handover h = {.lease = -1, .successor = true};
 	struct mount_job job;
-	int link, r;
+	int link, passthrough, r;
 
-	if (sscanf(given, "%d,%d,%d,%d,%u,%u,%" SCNu64, &link, &h.memory,
+	if (sscanf(given, "%d,%d,%d,%d,%u,%u,%" SCNu64 ",%d", &link, &h.memory,
 		   &h.device, &h.listener, &h.identity.major, &h.identity.minor,
-		   &h.identity.unique) != 7)
+		   &h.identity.unique, &passthrough) != 8)
 		return error_set(errp, EINVAL, JOB_VARIABLE " is '%s'", given);
+	h.passthrough = passthrough;
 	unsetenv(JOB_VARIABLE);
 	c->device = h.device;
 	r = read_job(c, errp);

@@ -113,11 +113,12 @@ static void agree_locked(struct opens *o, const struct fuse_conn_info *conn)
 
 	if (h->successor) {
 		o->differs = h->table->want != conn->want ||
-			     h->table->passthrough != o->path.passthrough;
+			     h->passthrough != o->path.passthrough;
 		return;
 	}
 	h->table->want = conn->want;
-	h->table->passthrough = o->path.passthrough;
+	h->passthrough = o->path.passthrough;
+	h->table->passthrough = h->passthrough;
 }
 
 void open_init(void *userdata, struct fuse_conn_info *conn)

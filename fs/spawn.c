@@ -37,9 +37,10 @@ static void __attribute__((noreturn))
 become_program(const struct spawn *how, const struct handover *h, int link)
 {
 	const struct mount_identity *id = &h->identity;
-	cleanup_free char *value = xasprintf("%d,%d,%d,%d,%u,%u,%" PRIu64, link,
-					     h->memory, h->device, h->listener,
-					     id->major, id->minor, id->unique);
+	cleanup_free char *value =
+		xasprintf("%d,%d,%d,%d,%u,%u,%" PRIu64 ",%d", link, h->memory,
+			  h->device, h->listener, id->major, id->minor,
+			  id->unique, h->passthrough);
 	char *text = NULL;
 	char **argv = own_arguments(&text);
 

@@ -274,6 +274,7 @@ static void take_descriptors(struct supervisor *s, struct link_message *m)
 	s->h.lease = m->fds[1];
 	s->h.listener = m->fds[2];
 	s->h.identity = s->h.table->identity;
+	s->h.passthrough = s->h.table->passthrough;
 	control_look(s->h.listener, &s->socket);
 	for (size_t i = 0; i < LINK_FDS; i++)
 		m->fds[i] = -1;

@@ -162,7 +162,7 @@ static void give_up_rights(struct worker *w)
 			.settings = w->job->settings,
 			.cache = cache_path(w->mount.cache),
 			.layout = ref->layout ? ref->registry : NULL,
-			.keep_admin = w->handover->table->passthrough,
+			.keep_admin = w->handover->passthrough,
 		},
 		&w->mount.sandbox);
 }

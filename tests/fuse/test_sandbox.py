@@ -650,6 +650,28 @@ def successors_are_confined(env):
         same(top, at)
 
 
+def successors_keep_no_more_than_the_first(env):
+    """Whether files are passed through was said once: what is in shared memory later counts for nothing."""
+    mopstest.need_root()
+    top = bundle(env)
+    with env.mount("demo:1.0", "-o", "io=cached") as at:
+        (name,) = sockets_of(env)
+        first = status(env, at)
+        memory = shared_with(first["pid"])
+        identity = os.pread(memory, 1024, 0).index(struct.pack("II", *map(int, name.stem.split("-"))))
+        expect(os.pread(memory, 1, identity + 16) == b"\0")
+        os.pwrite(memory, b"\1", identity + 16)
+        os.kill(first["pid"], signal.SIGKILL)
+        wait_for("a successor", lambda: status(env, at)["pid"] != first["pid"])
+        second = status(env, at)
+        confined(second["pid"])
+        env.mopsfs("upgrade", at)
+        third = status(env, at)
+        expect(third["pid"] != second["pid"])
+        confined(third["pid"])
+        same(top, at)
+
+
 def the_end_without_a_supervisor(env):
     """The worker may not unmount; its outside does."""
     mopstest.need_root()
@@ -848,6 +870,7 @@ if __name__ == "__main__":
         off_is_off,
         what_the_kernel_lacks_is_said,
         successors_are_confined,
+        successors_keep_no_more_than_the_first,
         the_end_without_a_supervisor,
         logins_from_a_helper,
         names_are_found_without_services_behind_sockets,
