@@ -48,6 +48,7 @@
 #include "fs/job.h"
 #include "fs/link.h"
 #include "fs/mountinfo.h"
+#include "fs/peer.h"
 #include "fs/publisher.h"
 #include "fs/sandbox.h"
 #include "fs/spawn.h"
@@ -190,33 +191,6 @@ static bool is_client(const struct supervisor *s, int fd)
 	return came_to && ours && !strcmp(came_to, ours);
 }
 
-/*
- * The program of the process that asks, if it is the one at @path. The worker,
- * which names both, may be someone else's by now and is kept from starting
- * programs. So the path, which may lead to a FIFO or into the mount, is not
- * walked, and no file is asked to be opened.
- */
-static int program_of(int asker, const char *path)
-{
-	struct ucred peer = {0};
-	socklen_t n = sizeof(peer);
-	char link[32], exe[LINK_TEXT];
-	ssize_t len;
-	int fd;
-
-	if (getsockopt(asker, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
-		return -errno;
-	snprintf(link, sizeof(link), "/proc/%d/exe", (int)peer.pid);
-	len = readlink(link, exe, sizeof(exe) - 1);
-	if (len < 0)
-		return -errno;
-	exe[len] = '\0';
-	if (strcmp(exe, path) != 0)
-		return -EPERM;
-	fd = open(link, O_PATH | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
 static void begin_upgrade(struct supervisor *s, struct link_message *m)
 {
 	int r;
@@ -229,7 +203,7 @@ static void begin_upgrade(struct supervisor *s, struct link_message *m)
 	}
 	s->asker = m->fds[0];
 	m->fds[0] = -1;
-	r = program_of(s->asker, m->text);
+	r = peer_program(s->asker, m->text);
 	s->next_program = MAX(r, -1);
 	if (r < 0) {
 		answer_asker(s, r == -EPERM ? "another program asks for it"
