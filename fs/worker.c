@@ -67,6 +67,7 @@ struct worker {
 	unsigned loops;        /* threads that serve */
 	unsigned next_loop;    /* a number for each */
 	bool mounted;
+	int null; /* until it takes the place of the caller's descriptors */
 	pthread_t threads[MAX_LOOPS];
 	unsigned n_threads;
 };
@@ -538,13 +539,12 @@ static int tear_down(struct worker *w, int status)
 	return status;
 }
 
-static void let_go_of_caller(struct mount_job *job)
+static void let_go_of_caller(struct worker *w)
 {
-	cleanup_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	for (int fd = 0; null >= 0 && fd <= 2; fd++)
-		if (!job->foreground || fd == 0)
-			dup2(null, fd);
+	for (int fd = 0; fd <= 2; fd++)
+		if (!w->job->foreground || fd == 0)
+			dup2(w->null, fd);
+	closep(&w->null);
 }
 
 static int serve(struct worker *w)
@@ -552,7 +552,7 @@ static int serve(struct worker *w)
 	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
 
 	report_ready(&w->mount, &doc);
-	let_go_of_caller(w->job);
+	let_go_of_caller(w);
 	if (!w->handover->successor) {
 		job_report_ready(w->job, &doc);
 		link_send(w->link, LINK_REPORTED, NULL, NULL, 0);
@@ -591,6 +591,14 @@ static int start_outside(const struct mount_job *job, const struct handover *h,
 	return r < 0 ? error_set_errno(errp, -r, "starting a process") : 0;
 }
 
+/* When it is needed there may be no descriptor left, and whoever reads what the
+ * caller writes, to its end, would wait as long as the mount lives. */
+static int reserve_null(struct worker *w, struct error **errp)
+{
+	w->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	return w->null < 0 ? error_set_errno(errp, errno, "/dev/null") : 0;
+}
+
 int worker_run(struct mount_job *job, struct handover *h, int link)
 {
 	/* Lives as long as the process: its threads are not all joined. */
@@ -608,6 +616,8 @@ int worker_run(struct mount_job *job, struct handover *h, int link)
 	if (r == 0)
 		r = log_open(job->log, &err);
 	raise_descriptor_limit();
+	if (r == 0)
+		r = reserve_null(w, &err);
 	if (r == 0)
 		r = thread_start(&signals, "signals", wait_for_signals, w);
 	if (r == 0)

@@ -538,9 +538,15 @@ def a_start_without_descriptors_leaves_no_mount(env):
     at, said, worked, failed = env.fresh("mnt"), env.base / "said", 0, 0
     env.mounts.append(at)
     for n in range(4, 80):
-        with open(said, "wb") as out:  # a pipe is waited for, and without a descriptor it is not closed
+        with open(said, "wb") as out:
+            r, w = os.pipe()
             p = subprocess.run(["prlimit", f"--nofile={n}:{n}", MOPSFS, "mount", "demo:1.0", at, "-q"], env=env.vars,
-                               stdin=subprocess.DEVNULL, stdout=out, stderr=out, timeout=60, check=False)
+                               stdin=subprocess.DEVNULL, stdout=w, stderr=out, timeout=60, check=False)
+            os.close(w)
+        held = not select.select([r], [], [], 5)[0]
+        os.close(r)
+        if held:
+            raise Failed(f"{n} descriptors: the caller's pipe is held")
         if p.returncode == 0:
             env.mopsfs("umount", at)
             worked += 1
