@@ -46,6 +46,7 @@ void fetcher_unlock(struct fetcher *f)
 
 static void init_lists(struct fetcher *f)
 {
+	TAILQ_INIT(&f->seconds);
 	TAILQ_INIT(&f->demand);
 	TAILQ_INIT(&f->ahead);
 	TAILQ_INIT(&f->background);
@@ -93,6 +94,7 @@ struct fetcher *fetcher_new(const struct fetcher_options *o)
 	f->cache = o->cache;
 	f->memory = fetch_memory_new(o->memory ? o->memory : 64u << 20);
 	f->io_ms = o->io_ms > 0 ? o->io_ms : RETRY_TIMES_DEFAULT.io_ms;
+	f->again_credit = FETCH_AGAIN_COST;
 	f->max_low = o->threads ? o->threads : FETCH_THREADS;
 	start_threads(f, f->max_low + FETCH_EXTRA);
 	return f;
@@ -136,6 +138,7 @@ static void sweep_locked(struct fetcher *f)
 	void *v;
 
 	error_set(&err, ECANCELED, "ending");
+	free_runs_locked(&f->seconds);
 	free_runs_locked(&f->demand);
 	free_runs_locked(&f->ahead);
 	free_runs_locked(&f->background);
@@ -296,5 +299,7 @@ void fetcher_stats(struct fetcher *f, struct fetch_stats *ret)
 		.waits = atomic_load(&f->counted->waits),
 		.failures = atomic_load(&f->counted->failed),
 		.in_flight = atomic_load(&f->in_flight),
+		.reissued = atomic_load(&f->counted->reissued),
+		.reissued_won = atomic_load(&f->counted->reissued_won),
 	};
 }

@@ -151,6 +151,8 @@ struct fetch_stats {
 	uint64_t bytes_cache;   /* bytes served that were local */
 	uint64_t chunks_bad;    /* arrived wrong */
 	uint64_t waits, failures, in_flight;
+	uint64_t reissued;     /* second requests, as the first one stalled */
+	uint64_t reissued_won; /* of them, those that brought it first */
 };
 void fetcher_stats(struct fetcher *f, struct fetch_stats *ret);
 
@@ -158,7 +160,7 @@ void fetcher_stats(struct fetcher *f, struct fetch_stats *ret);
  * the first source. */
 struct fetch_counters {
 	atomic_uint_fast64_t requests, bytes_network, bytes_cache, bad, waits,
-		failed;
+		failed, reissued, reissued_won;
 };
 void fetcher_count_in(struct fetcher *f, struct fetch_counters *counters);
 

@@ -13,6 +13,10 @@
  *   QUEUED ──thread──▶ FLYING ──▶ gone (all chunks there, or failed)
  *      ▲                  │ another process holds the claim
  *      └──── timer ── PARKED
+ *
+ * Only a run whose request stalls may get a *second* one for the same chunks
+ * (fetch_again.c). The run that first has a whole, right chunk has them all
+ * from then on; the other is cancelled.
  */
 #ifndef ENGINE_FETCH_INTERNAL_H
 #define ENGINE_FETCH_INTERNAL_H
@@ -43,7 +47,10 @@
 #define FETCH_CLAIM_NS     (20 * NS_PER_S) /* without progress by its holder */
 #define FETCH_LINE_RUNS    8               /* of a line, queued or flying */
 #define FETCH_ROUNDS_MAX   5
-#define FETCH_REFUSED_MAX  20 /* chunks that came and could not be stored */
+#define FETCH_REFUSED_MAX  20  /* chunks that came and could not be stored */
+#define FETCH_PACE         128 /* requests whose silences are remembered */
+#define FETCH_AGAIN_COST   20  /* requests, for one that is made again */
+#define FETCH_SECONDS_MAX  2   /* stalled runs asked for again, at a time */
 
 enum fetch_class { FETCH_DEMAND, FETCH_AHEAD, FETCH_BACKGROUND };
 enum fetch_state { FETCH_QUEUED, FETCH_FLYING, FETCH_PARKED };
@@ -58,7 +65,13 @@ struct fetch_run {
 	uint32_t pos, end; /* chunks still wanted */
 	unsigned refused;  /* chunks, while it was being sealed elsewhere */
 	bool started;      /* its request is under way: may be cut short */
+	bool low;          /* its thread is one of those of n_low */
 	atomic_bool cancel;
+	uint32_t claim_first, claim_end;
+	/* Since when nothing comes; 0: not waiting for the network. */
+	atomic_int_fast64_t silent_ns;
+	bool second; /* asked for again, and the first may still win */
+	struct fetch_run *other; /* the one that brings the same; NULL */
 	/* Parked: */
 	int64_t next_try_ns, pause_ns, alone_ns;
 	bool alone; /* waited long enough: fetch without a claim */
@@ -181,6 +194,13 @@ struct fetch_source {
 };
 TAILQ_HEAD(fetch_sources, fetch_source);
 
+/* How long requests of late were silent, at the longest. */
+struct fetch_pace {
+	int64_t silences_ns[FETCH_PACE];
+	unsigned n;       /* ever noted */
+	int64_t limit_ns; /* 0: the first ones */
+};
+
 struct fetcher {
 	struct mutex lock;
 	struct cond work, timer, answered;
@@ -194,12 +214,15 @@ struct fetcher {
 	bool closing;
 
 	struct map sources, grids;
-	struct fetch_runs demand, ahead, background, parked, flying;
+	struct fetch_runs seconds, demand, ahead, background, parked, flying;
 	int64_t held_since_ns; /* background, for readers; 0: it is not */
 	struct fetch_sources wholes, chores, dirty;
 	struct fetch_lines lines;
 	struct fetch_waiters by_time;
-	unsigned n_cancelled; /* waiters that the timer is to end */
+	unsigned n_cancelled;      /* waiters that the timer is to end */
+	int64_t timer_due_ns;      /* when it looks next */
+	struct fetch_pace pace[2]; /* of registries, of object stores */
+	unsigned n_seconds, again_credit;
 	uint64_t next_ticket;
 	atomic_bool disk_full; /* the last chunk could not be stored */
 
@@ -247,6 +270,20 @@ void fetch_run_enqueue_locked(struct fetch_run *run, bool front);
 void fetch_run_free_locked(struct fetch_run *run);
 void fetch_demand_locked(struct fetch_source *s, uint32_t i);
 void fetch_note_locked(struct fetch_source *s, uint32_t first, uint32_t end);
+
+/* fetch_again.c, all under the lock. */
+/* The longest silence of a request that brought something. */
+void fetch_pace_note_locked(const struct fetch_source *s, int64_t ns);
+/* A request begins: the timer is to watch it. */
+void fetch_watch_locked(struct fetch_run *run);
+/* Ask again for what stalls. Returns when to look again, or TIME_NEVER. */
+int64_t fetch_again_locked(struct fetcher *f, int64_t now);
+/* A right chunk of @run is there. False: the other one was first. */
+bool fetch_race_won_locked(struct fetch_run *run);
+/* @run cannot bring the rest. True: the other one may. */
+bool fetch_race_left_locked(struct fetch_run *run);
+/* @run's thread has done with it. */
+void fetch_race_over_locked(struct fetch_run *run);
 
 /* fetch_line.c, all under the lock. */
 /* Another run of the line that @run is of, if it is of one. */

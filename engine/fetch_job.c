@@ -10,6 +10,7 @@
  *                          fails, and the run goes on behind it
  *   the stream ends early, one new request; again without a whole chunk in
  *   the object changed     between: the rest fails
+ *   nothing comes          a second request for the same (fetch_again.c)
  *   the store gives up     the rest fails (it has retried for long enough)
  *   the disk is full       readers are served from memory; background fails
  */
@@ -35,7 +36,7 @@ struct flight {
 	bool unkept;           /* background: the cache cannot keep it */
 	bool busy;             /* background: ... now, as it is being sealed */
 	bool over;             /* the last chunk wanted is there */
-	uint32_t claim_first, claim_end;
+	int64_t longest_ns;    /* silence of this request */
 };
 
 /* The chunk could not be stored: keep it in memory, if it is the right one. */
@@ -119,12 +120,15 @@ static int chunk_done(struct flight *fl, struct error **errp)
 	int r = store_chunk(fl, errp);
 	if (r < 0)
 		return r;
-	atomic_fetch_add(&f->counted->bytes_network, len);
 	fetcher_lock(f);
-	fetch_put_noted_locked(s, len);
-	run->pos = ++fl->chunk;
-	fetch_waiters_look_locked(s, fl->chunk - 1, fl->chunk);
-	fl->over = run->pos >= run->end;
+	fl->over = !fetch_race_won_locked(run);
+	if (!fl->over) {
+		atomic_fetch_add(&f->counted->bytes_network, len);
+		fetch_put_noted_locked(s, len);
+		run->pos = ++fl->chunk;
+		fetch_waiters_look_locked(s, fl->chunk - 1, fl->chunk);
+		fl->over = run->pos >= run->end;
+	}
 	fetcher_unlock(f); /* whoever waited for it is told */
 	fetcher_lock(f);
 	yield_locked(f, fl);
@@ -134,10 +138,8 @@ static int chunk_done(struct flight *fl, struct error **errp)
 	return 0;
 }
 
-static int flight_write(struct sink *sink, const void *p, size_t n,
-			struct error **errp)
+static int take(struct flight *fl, const void *p, size_t n, struct error **errp)
 {
-	struct flight *fl = (struct flight *)sink;
 	const unsigned char *at = p;
 
 	while (n) {
@@ -164,6 +166,20 @@ static int flight_write(struct sink *sink, const void *p, size_t n,
 	return 0;
 }
 
+/* What is ours to do with the bytes is no silence of the store. */
+static int flight_write(struct sink *sink, const void *p, size_t n,
+			struct error **errp)
+{
+	struct flight *fl = (struct flight *)sink;
+	struct fetch_run *run = fl->run;
+	int64_t since = atomic_exchange(&run->silent_ns, 0);
+
+	fl->longest_ns = MAX(fl->longest_ns, time_mono_ns() - since);
+	int r = take(fl, p, n, errp);
+	atomic_store(&run->silent_ns, time_mono_ns());
+	return r;
+}
+
 /* One request for what is left of the run. */
 static int attempt(struct flight *fl, uint32_t end, struct error **errp)
 {
@@ -175,7 +191,19 @@ static int attempt(struct flight *fl, uint32_t end, struct error **errp)
 	fetch_buf_unrefp(&fl->buf);
 	fl->fill = 0;
 	fl->wrong = false;
-	return fetch_source_pull(fl->s, off, to - off, &fl->sink, &op, errp);
+	fl->longest_ns = 0;
+	fetcher_lock(fl->f);
+	fetch_watch_locked(fl->run);
+	fetcher_unlock(fl->f);
+	int r = fetch_source_pull(fl->s, off, to - off, &fl->sink, &op, errp);
+	atomic_store(&fl->run->silent_ns, 0);
+	if ((uint64_t)fl->chunk * CHUNK_SIZE > off &&
+	    !atomic_load(&fl->run->cancel)) {
+		fetcher_lock(fl->f);
+		fetch_pace_note_locked(fl->s, fl->longest_ns);
+		fetcher_unlock(fl->f);
+	}
+	return r;
 }
 
 /* [first, end) will not come. */
@@ -252,6 +280,22 @@ static bool wanted(struct flight *fl, uint32_t *ret_end)
 	return more;
 }
 
+static bool is_second(struct flight *fl)
+{
+	fetcher_lock(fl->f);
+	bool second = fl->run->second;
+	fetcher_unlock(fl->f);
+	return second;
+}
+
+static bool left_to_the_other(struct flight *fl)
+{
+	fetcher_lock(fl->f);
+	bool left = fetch_race_left_locked(fl->run);
+	fetcher_unlock(fl->f);
+	return left;
+}
+
 static void transfer(struct flight *fl)
 {
 	uint32_t end;
@@ -264,6 +308,8 @@ static void transfer(struct flight *fl)
 			break;
 		if (atomic_load(&fl->run->cancel))
 			break; /* who waits by now asks again */
+		if (is_second(fl))
+			break; /* the first one says what becomes of it */
 		if (fl->busy && ++fl->run->refused > FETCH_REFUSED_MAX) {
 			fl->busy = false;
 			fl->unkept = true;
@@ -275,6 +321,8 @@ static void transfer(struct flight *fl)
 			break; /* parked, and then asked for again */
 		if (once_more(fl, r))
 			continue;
+		if (left_to_the_other(fl))
+			break;
 		if (fl->wrong) {
 			fail_wrong(fl, &err);
 			continue;
@@ -378,30 +426,33 @@ static bool claim(struct flight *fl, bool *ret_elsewhere)
 	if (*ret_elsewhere)
 		return false;
 	if (r == 0) {
-		fl->claim_first = first;
-		fl->claim_end = end;
+		run->claim_first = first;
+		run->claim_end = end;
 	}
 	/* Else without: nobody else has them, or there can be no claims. */
 	if (!trim(fl))
 		return false;
 	if (r == 0 && run->end < end) {
 		content_unclaim(fl->s->content, run->end, end - run->end);
-		fl->claim_end = run->end;
+		run->claim_end = run->end;
 	}
 	return true;
 }
 
 static void unclaim(struct flight *fl)
 {
+	struct fetch_run *run = fl->run;
 	uint32_t end;
 
 	fetcher_lock(fl->f);
-	/* Cut short: whoever cut gave up the claim on the rest. */
-	end = MIN(fl->claim_end, fl->run->end);
+	fetch_race_over_locked(run); /* none gives it a claim any more */
+	/* Cut short: whoever cut gave up the claim on the rest, or has it. */
+	end = MIN(run->claim_end, run->end);
+	run->claim_end = 0;
 	fetcher_unlock(fl->f);
-	if (fl->claim_first < end)
-		content_unclaim(fl->s->content, fl->claim_first,
-				end - fl->claim_first);
+	if (run->claim_first < end)
+		content_unclaim(fl->s->content, run->claim_first,
+				end - run->claim_first);
 }
 
 static void start(struct flight *fl)
@@ -431,6 +482,19 @@ static void land_locked(struct fetcher *f, struct fetch_run *run)
 	fetch_source_unref_locked(s);
 }
 
+/* A second request has no claim: the first one's is good for both. */
+static bool may_start(struct flight *fl, bool *ret_claimed)
+{
+	if (atomic_load(&fl->run->cancel))
+		return false;
+	if (is_second(fl))
+		return true;
+	if (!trim(fl))
+		return false;
+	fl->busy = busy_elsewhere(fl);
+	return !fl->busy && claim(fl, ret_claimed);
+}
+
 static void fly(struct fetcher *f, struct fetch_run *run)
 {
 	struct flight fl = {
@@ -441,17 +505,20 @@ static void fly(struct fetcher *f, struct fetch_run *run)
 	};
 	bool claimed = false;
 
-	if (!atomic_load(&run->cancel) && trim(&fl)) {
-		fl.busy = busy_elsewhere(&fl);
-		if (!fl.busy && claim(&fl, &claimed))
-			start(&fl);
-	}
+	if (may_start(&fl, &claimed))
+		start(&fl);
 	unclaim(&fl);
 	fetcher_lock(f);
 	TAILQ_REMOVE(&f->flying, run, link);
+	if (run->low) {
+		run->low = false;
+		f->n_low--;
+		cond_signal(&f->work);
+	}
 	if (claimed)
 		claimed_elsewhere_locked(run);
-	if ((claimed || fl.busy) && !f->closing && !atomic_load(&run->cancel))
+	if ((claimed || fl.busy) && !run->second && !f->closing &&
+	    !atomic_load(&run->cancel))
 		park_locked(f, run);
 	else
 		land_locked(f, run);
@@ -513,12 +580,15 @@ static bool pick_low_locked(struct fetcher *f, struct job *j)
 static bool pick_locked(struct fetcher *f, struct job *j)
 {
 	*j = (struct job){0};
-	if ((j->run = TAILQ_FIRST(&f->demand)))
+	if ((j->run = TAILQ_FIRST(&f->seconds)))
+		TAILQ_REMOVE(&f->seconds, j->run, link);
+	else if ((j->run = TAILQ_FIRST(&f->demand)))
 		TAILQ_REMOVE(&f->demand, j->run, link);
 	else if (f->n_low >= f->max_low || !pick_low_locked(f, j))
 		return false;
 	if (j->run) {
 		j->run->state = FETCH_FLYING;
+		j->run->low = j->low;
 		TAILQ_INSERT_TAIL(&f->flying, j->run, link);
 	}
 	if (j->low)
@@ -547,12 +617,11 @@ void *fetch_thread(void *arg)
 	struct job j;
 
 	while (next_job(f, &j)) {
-		if (j.run)
+		if (j.run) {
 			fly(f, j.run);
-		else
-			fetch_chore_run(j.chore);
-		if (!j.low)
 			continue;
+		}
+		fetch_chore_run(j.chore);
 		fetcher_lock(f);
 		f->n_low--;
 		cond_signal(&f->work);

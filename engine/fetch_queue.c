@@ -50,6 +50,8 @@ static struct fetch_runs *queue_of(struct fetch_run *run)
 		return &f->parked;
 	if (run->state == FETCH_FLYING)
 		return &f->flying;
+	if (run->second)
+		return &f->seconds;
 	if (run->class == FETCH_DEMAND)
 		return &f->demand;
 	return run->class == FETCH_AHEAD ? &f->ahead : &f->background;
@@ -141,7 +143,8 @@ static bool extend(struct fetch_source *s, uint32_t i)
 
 	for (run = TAILQ_FIRST(&s->runs); run;
 	     run = TAILQ_NEXT(run, by_source)) {
-		if (run->state != FETCH_QUEUED || run->class != FETCH_DEMAND ||
+		if (run->state != FETCH_QUEUED || run->second ||
+		    run->class != FETCH_DEMAND ||
 		    run->end - run->pos >= FETCH_DEMAND_MAX)
 			continue;
 		if (run->end == i) {

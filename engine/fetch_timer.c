@@ -1,6 +1,6 @@
 /*
- * The fetcher's clock: deadlines of waiters, cancelled ones, parked runs, and
- * chores that are due.
+ * The fetcher's clock: deadlines of waiters, cancelled ones, parked runs,
+ * requests that stall, and chores that are due.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -107,6 +107,8 @@ void *fetch_timer_thread(void *arg)
 
 		due = MIN(due, look_at_parked(f, now));
 		due = MIN(due, look_at_dirty(f, now));
+		due = MIN(due, fetch_again_locked(f, now));
+		f->timer_due_ns = due;
 		if (!TAILQ_EMPTY(&f->told) || !TAILQ_EMPTY(&f->dead)) {
 			fetcher_unlock(f);
 			fetcher_lock(f);

@@ -53,6 +53,8 @@ static void put_fetch(const struct fetch_stats *f, struct json_writer *w)
 	put_count(w, "chunks_bad", f->chunks_bad);
 	put_count(w, "failures", f->failures);
 	put_count(w, "in_flight", f->in_flight);
+	put_count(w, "reissued", f->reissued);
+	put_count(w, "reissued_won", f->reissued_won);
 	put_count(w, "requests", f->requests);
 	put_count(w, "waits", f->waits);
 	json_end_object(w);
@@ -224,6 +226,7 @@ void report_metrics(struct mount *m, struct strbuf *out)
 	       stat_get(&m->stats->interrupted));
 	metric(out, "parked", "gauge", "", parking_count(m->parking));
 	metric(out, "fetch_requests_total", "counter", "", f.requests);
+	metric(out, "fetch_reissued_total", "counter", "", f.reissued);
 	metric(out, "fetch_bytes_total", "counter", "", f.bytes_network);
 	metric(out, "fetch_in_flight", "gauge", "", f.in_flight);
 	metric(out, "worker_restarts_total", "counter", "",
