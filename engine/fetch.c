@@ -49,6 +49,7 @@ static void init_lists(struct fetcher *f)
 	TAILQ_INIT(&f->seconds);
 	TAILQ_INIT(&f->demand);
 	TAILQ_INIT(&f->ahead);
+	TAILQ_INIT(&f->tensors);
 	TAILQ_INIT(&f->background);
 	TAILQ_INIT(&f->parked);
 	TAILQ_INIT(&f->flying);
@@ -141,6 +142,7 @@ static void sweep_locked(struct fetcher *f)
 	free_runs_locked(&f->seconds);
 	free_runs_locked(&f->demand);
 	free_runs_locked(&f->ahead);
+	free_runs_locked(&f->tensors);
 	free_runs_locked(&f->background);
 	free_runs_locked(&f->parked);
 	while ((s = TAILQ_FIRST(&f->chores))) {
@@ -230,15 +232,19 @@ static int missing_locked(struct fetch_source *s, uint32_t first, uint32_t end,
 	return missing;
 }
 
-static uint64_t wait_locked(struct fetch_source *s, uint32_t first,
+static uint64_t wait_locked(const struct fetch_range *r, uint32_t first,
 			    uint32_t end, fetch_done_fn done, void *ctx)
 {
+	struct fetch_source *s = r->source;
 	uint64_t ticket =
 		fetch_waiter_new_locked(s, first, end, done, ctx)->ticket;
 
 	/* Another process may have brought them in this very moment. */
 	fetch_waiters_look_locked(s, first, end);
-	fetch_note_locked(s, first, end);
+	if (!r->apart) {
+		fetch_note_locked(s, first, end);
+		fetch_tensors_ahead_locked(s, r->off, r->len);
+	}
 	return ticket;
 }
 
@@ -259,7 +265,7 @@ uint64_t fetch_ask(struct fetcher *f, const struct fetch_range *r,
 	else
 		n = missing_locked(r->source, first, end, &err);
 	if (n == 1)
-		ticket = wait_locked(r->source, first, end, done, ctx);
+		ticket = wait_locked(r, first, end, done, ctx);
 	fetcher_unlock(f);
 	return n == 1 ? ticket : refuse(f, done, ctx, n, err);
 }
@@ -299,6 +305,7 @@ void fetcher_stats(struct fetcher *f, struct fetch_stats *ret)
 		.waits = atomic_load(&f->counted->waits),
 		.failures = atomic_load(&f->counted->failed),
 		.in_flight = atomic_load(&f->in_flight),
+		.tensors = atomic_load(&f->counted->tensors),
 		.reissued = atomic_load(&f->counted->reissued),
 		.reissued_won = atomic_load(&f->counted->reissued_won),
 	};

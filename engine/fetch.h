@@ -34,6 +34,7 @@
 
 #include "base/op.h"
 #include "cache/content.h"
+#include "engine/tensors.h"
 #include "engine/tree.h"
 #include "storage/object_store.h"
 #include "storage/registry.h"
@@ -89,6 +90,7 @@ struct fetch_range {
 	 * against its own digest instead of by chunk; NULL: by chunk. */
 	const struct digest *file_digest;
 	uint64_t file_off, file_size; /* where the file lies in the source */
+	bool apart; /* not a step of a reader: nothing is read ahead for it */
 };
 
 /*
@@ -114,6 +116,15 @@ void fetch_cancel(struct fetcher *f, uint64_t ticket);
 /* Ask, wait, copy. Not from a callback. */
 ssize_t fetch_read(struct fetcher *f, const struct fetch_range *r, void *buf,
 		   const struct op *op, struct error **errp);
+
+/*
+ * @s is a weight file: bring its header, and from then on who misses bytes of a
+ * tensor makes the fetcher read ahead all of it (up to 64 MiB; of a larger one
+ * when its beginning is missed). A hint: it fails to no one. Does not wait, and
+ * means nothing when said again; may read a header that is here.
+ */
+void fetch_weights(struct fetcher *f, struct fetch_source *s,
+		   enum weights format);
 
 /*
  * Make whole sources local and sealed, in the background class, in big runs;
@@ -153,6 +164,7 @@ struct fetch_stats {
 	uint64_t waits, failures, in_flight;
 	uint64_t reissued;     /* second requests, as the first one stalled */
 	uint64_t reissued_won; /* of them, those that brought it first */
+	uint64_t tensors;      /* read ahead as a whole */
 };
 void fetcher_stats(struct fetcher *f, struct fetch_stats *ret);
 
@@ -160,7 +172,7 @@ void fetcher_stats(struct fetcher *f, struct fetch_stats *ret);
  * the first source. */
 struct fetch_counters {
 	atomic_uint_fast64_t requests, bytes_network, bytes_cache, bad, waits,
-		failed, reissued, reissued_won;
+		failed, reissued, reissued_won, tensors;
 };
 void fetcher_count_in(struct fetcher *f, struct fetch_counters *counters);
 

@@ -28,6 +28,7 @@
 #include "base/map.h"
 #include "engine/fetch.h"
 #include "engine/fetch_memory.h"
+#include "engine/tensors.h"
 
 #define FETCH_THREADS      8
 #define FETCH_EXTRA        2  /* threads kept free for demand */
@@ -48,11 +49,15 @@
 #define FETCH_LINE_RUNS    8               /* of a line, queued or flying */
 #define FETCH_ROUNDS_MAX   5
 #define FETCH_REFUSED_MAX  20  /* chunks that came and could not be stored */
+#define FETCH_TENSOR_MAX   64  /* chunks of a tensor that are read ahead */
+#define FETCH_TENSOR_RUNS  16  /* of them that wait for a thread */
+#define FETCH_TENSOR_SPARE 2   /* threads that are left to other read-ahead */
 #define FETCH_PACE         128 /* requests whose silences are remembered */
 #define FETCH_AGAIN_COST   20  /* requests, for one that is made again */
 #define FETCH_SECONDS_MAX  2   /* stalled runs asked for again, at a time */
 
-enum fetch_class { FETCH_DEMAND, FETCH_AHEAD, FETCH_BACKGROUND };
+/* In this order. FETCH_TENSOR: read-ahead of a whole tensor. */
+enum fetch_class { FETCH_DEMAND, FETCH_AHEAD, FETCH_TENSOR, FETCH_BACKGROUND };
 enum fetch_state { FETCH_QUEUED, FETCH_FLYING, FETCH_PARKED };
 
 struct fetch_run {
@@ -145,6 +150,13 @@ LIST_HEAD(fetch_lines, fetch_line);
 
 enum fetch_chore { FETCH_CHORE_NONE, FETCH_CHORE_QUEUED, FETCH_CHORE_RUNNING };
 
+/* fetch_tensors.c */
+enum fetch_weights_state {
+	FETCH_WEIGHTS_NONE,
+	FETCH_WEIGHTS_ASKED, /* its header is on its way */
+	FETCH_WEIGHTS_KNOWN, /* or cannot be read */
+};
+
 struct fetch_source {
 	struct fetcher *fetcher; /* a reference */
 	unsigned refs;
@@ -173,7 +185,10 @@ struct fetch_source {
 	struct error *fault; /* the bundle is wrong: for good */
 	struct fetch_stream streams[FETCH_STREAMS];
 	uint64_t stream_clock;
-	bool contacted; /* the external's validator is known */
+	enum fetch_weights_state weights;
+	struct tensors *tensors;      /* NULL, or as its header says */
+	unsigned char *tensors_asked; /* a bit for each */
+	bool contacted;               /* the external's validator is known */
 	char validator[128];
 
 	/* fetch_whole() */
@@ -214,7 +229,8 @@ struct fetcher {
 	bool closing;
 
 	struct map sources, grids;
-	struct fetch_runs seconds, demand, ahead, background, parked, flying;
+	struct fetch_runs seconds, demand, ahead, tensors, background, parked,
+		flying;
 	int64_t held_since_ns; /* background, for readers; 0: it is not */
 	struct fetch_sources wholes, chores, dirty;
 	struct fetch_lines lines;
@@ -270,6 +286,11 @@ void fetch_run_enqueue_locked(struct fetch_run *run, bool front);
 void fetch_run_free_locked(struct fetch_run *run);
 void fetch_demand_locked(struct fetch_source *s, uint32_t i);
 void fetch_note_locked(struct fetch_source *s, uint32_t first, uint32_t end);
+/* Can anything be fetched now that nobody waits for? */
+bool fetch_can_ahead_locked(const struct fetch_source *s);
+/* Queue what is missing of [first, end) in pieces of @max chunks. */
+void fetch_ahead_locked(struct fetch_source *s, uint32_t first, uint32_t end,
+			uint32_t max, enum fetch_class class);
 
 /* fetch_again.c, all under the lock. */
 /* The longest silence of a request that brought something. */
@@ -284,6 +305,12 @@ bool fetch_race_won_locked(struct fetch_run *run);
 bool fetch_race_left_locked(struct fetch_run *run);
 /* @run's thread has done with it. */
 void fetch_race_over_locked(struct fetch_run *run);
+
+/* fetch_tensors.c, under the lock. */
+/* Bytes [@off, @off + @len) of @s were missing. */
+void fetch_tensors_ahead_locked(struct fetch_source *s, uint64_t off,
+				uint64_t len);
+void fetch_tensors_drop_locked(struct fetch_source *s);
 
 /* fetch_line.c, all under the lock. */
 /* Another run of the line that @run is of, if it is of one. */

@@ -553,11 +553,27 @@ static bool held_back_locked(struct fetcher *f)
 	return false;
 }
 
+/* Tensors are long: some threads are left to those who read on. */
+static bool tensors_may_fly_locked(struct fetcher *f)
+{
+	unsigned n = FETCH_TENSOR_SPARE;
+	struct fetch_run *run;
+
+	for (run = TAILQ_FIRST(&f->flying); run; run = TAILQ_NEXT(run, link))
+		n += run->class == FETCH_TENSOR;
+	return n == FETCH_TENSOR_SPARE || n < f->max_low;
+}
+
 static bool pick_low_locked(struct fetcher *f, struct job *j)
 {
 	j->low = true;
 	if ((j->run = TAILQ_FIRST(&f->ahead))) {
 		TAILQ_REMOVE(&f->ahead, j->run, link);
+		return true;
+	}
+	if (!TAILQ_EMPTY(&f->tensors) && tensors_may_fly_locked(f)) {
+		j->run = TAILQ_FIRST(&f->tensors);
+		TAILQ_REMOVE(&f->tensors, j->run, link);
 		return true;
 	}
 	/* A line may be long: what it completed is sealed meanwhile. */

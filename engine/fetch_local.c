@@ -50,7 +50,7 @@ static int note(struct fetcher *f, const struct fetch_range *r,
 	fetcher_lock(f);
 	if (s->fault)
 		err = error_copy(s->fault);
-	else
+	else if (!r->apart)
 		fetch_note_locked(s, first, end);
 	fetcher_unlock(f);
 	return err ? error_propagate(errp, &err, -err->code) : 0;

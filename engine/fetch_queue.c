@@ -4,7 +4,7 @@
  * Demand goes first; chunks next to each other become one run. A reader that
  * goes on sequentially gets a window that doubles from 1 to 16 chunks; what the
  * window does not cover yet is asked in quarters of it, so that several
- * connections are busy at once.
+ * connections are busy at once. Tensors are read ahead whole (fetch_tensors.c).
  */
 #include "engine/fetch_internal.h"
 
@@ -54,6 +54,8 @@ static struct fetch_runs *queue_of(struct fetch_run *run)
 		return &f->seconds;
 	if (run->class == FETCH_DEMAND)
 		return &f->demand;
+	if (run->class == FETCH_TENSOR)
+		return &f->tensors;
 	return run->class == FETCH_AHEAD ? &f->ahead : &f->background;
 }
 
@@ -170,9 +172,8 @@ void fetch_demand_locked(struct fetch_source *s, uint32_t i)
 			fetch_run_new_locked(s, i, i + 1, FETCH_DEMAND), false);
 }
 
-/* Queue what is missing of [first, end) in pieces of @max chunks. */
-static void queue_ahead(struct fetch_source *s, uint32_t first, uint32_t end,
-			uint32_t max)
+void fetch_ahead_locked(struct fetch_source *s, uint32_t first, uint32_t end,
+			uint32_t max, enum fetch_class class)
 {
 	struct fetch_run *run = NULL;
 
@@ -184,7 +185,7 @@ static void queue_ahead(struct fetch_source *s, uint32_t first, uint32_t end,
 		} else if (run && run->end - run->pos < max) {
 			run->end++;
 		} else {
-			run = fetch_run_new_locked(s, i, i + 1, FETCH_AHEAD);
+			run = fetch_run_new_locked(s, i, i + 1, class);
 			fetch_run_enqueue_locked(run, false);
 		}
 	}
@@ -206,6 +207,14 @@ static struct fetch_stream *stream_of(struct fetch_source *s, uint32_t first)
 	return oldest;
 }
 
+/* Somewhere to put it, and somewhere to get it. */
+bool fetch_can_ahead_locked(const struct fetch_source *s)
+{
+	return !atomic_load(&s->fetcher->disk_full) && !s->fault &&
+	       (s->kind == TREE_SOURCE_EXTERNAL ? s->stores != NULL
+						: s->registry != NULL);
+}
+
 /* Chunks [first, end) were asked for or read: read ahead of who goes on. */
 void fetch_note_locked(struct fetch_source *s, uint32_t first, uint32_t end)
 {
@@ -222,9 +231,8 @@ void fetch_note_locked(struct fetch_source *s, uint32_t first, uint32_t end)
 		return;
 	st->next = end;
 	st->window = st->window ? MIN(st->window * 2, FETCH_AHEAD_MAX) : 1;
-	if (atomic_load(&s->fetcher->disk_full) || s->fault ||
-	    (s->kind == TREE_SOURCE_EXTERNAL ? !s->stores : !s->registry))
-		return; /* nowhere to put it, or nowhere to get it */
+	if (!fetch_can_ahead_locked(s))
+		return;
 
 	uint32_t from = MAX(st->asked, end);
 	uint32_t to = (uint32_t)MIN((uint64_t)end + st->window, s->n_chunks);
@@ -232,6 +240,6 @@ void fetch_note_locked(struct fetch_source *s, uint32_t first, uint32_t end)
 
 	if (to <= from || (to - from < piece && to < s->n_chunks))
 		return;
-	queue_ahead(s, from, to, piece);
+	fetch_ahead_locked(s, from, to, piece, FETCH_AHEAD);
 	st->asked = to;
 }

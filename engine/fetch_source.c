@@ -280,7 +280,9 @@ void fetch_source_destroy(struct fetch_source *s)
 {
 	struct fetcher *f = s->fetcher;
 
-	fetch_failures_clear_locked(s); /* nobody else has it any more */
+	/* Nobody else has it any more. */
+	fetch_failures_clear_locked(s);
+	fetch_tensors_drop_locked(s);
 	if (s->content) {
 		if (s->unsynced)
 			content_sync(s->content, NULL);

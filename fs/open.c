@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "cache/cache.h"
 #include "fs/data_path.h"
+#include "fs/read.h"
 
 /* Descriptors that are left to everything else. */
 #define SPARE_FDS 512u
@@ -477,6 +478,8 @@ static void reply_open(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 	/* The opener is gone: no release will come. */
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		count_release(m->opens, ino, fi->fh);
+	if (!backing)
+		read_expect(m, n);
 }
 
 #else
@@ -499,6 +502,7 @@ static void reply_open(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 	fi->keep_cache = 1;
 	stat_add(&m->stats->cached_opens, 1);
 	fuse_reply_open(req, fi);
+	read_expect(m, n);
 }
 
 #endif

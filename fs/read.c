@@ -90,6 +90,20 @@ void read_reply_failure(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 					     err ? err->message : NULL));
 }
 
+void read_expect(struct mount *m, const struct tree_node *n)
+{
+	enum weights format = weights_of_name(n->name, n->name_len);
+	struct fetch_source *src;
+
+	if (format == WEIGHTS_NONE || n->kind != TREE_FILE ||
+	    n->source == TREE_NONE || n->offset ||
+	    sources_get(m->sources, n->source, &src, NULL) < 0)
+		return;
+	if (content_size(fetch_source_content(src)) == n->size)
+		fetch_weights(m->fetcher, src, format);
+	sources_put(m->sources, n->source);
+}
+
 /*
  * The operation.
  */
@@ -118,6 +132,7 @@ static void read_file(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 	got = fetch_try_read(m->fetcher, &range, buf, &err);
 	if (got == -EAGAIN) {
 		park(m, req, ino, &range, n->source, since);
+		read_expect(m, n); /* there may have been no open */
 		return;
 	}
 	if (got < 0)

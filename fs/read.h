@@ -18,5 +18,9 @@ void read_reply(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 /* Counted, remembered and logged as a failure of @site. */
 void read_reply_failure(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 			enum fs_site site, const struct error *err);
+/* Somebody begins with this file: if it is a big weight file, its header comes
+ * first, and tensors are read ahead whole. After the answer: it may take as long
+ * as reading a header that is here. */
+void read_expect(struct mount *m, const struct tree_node *n);
 
 #endif

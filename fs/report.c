@@ -56,6 +56,7 @@ static void put_fetch(const struct fetch_stats *f, struct json_writer *w)
 	put_count(w, "reissued", f->reissued);
 	put_count(w, "reissued_won", f->reissued_won);
 	put_count(w, "requests", f->requests);
+	put_count(w, "tensors", f->tensors);
 	put_count(w, "waits", f->waits);
 	json_end_object(w);
 }
