@@ -176,11 +176,125 @@ static void heals(void)
 	world_close(&w);
 }
 
+/*
+ * A registry of which one call in 25 stalls, some of them in the middle.
+ */
+
+struct stalling {
+	struct registry registry;
+	struct registry *inner;
+	atomic_uint calls;
+};
+
+static int stall(const struct op *op, struct error **errp)
+{
+	int64_t end = time_deadline_ms(300);
+	int r;
+
+	while ((r = op_go_on(op, errp)) == 0 && time_mono_ns() < end)
+		time_sleep_ms(2);
+	return r;
+}
+
+static int stalling_read_blob(struct registry *r, const char *repo,
+			      const struct digest *d, uint64_t size,
+			      uint64_t off, uint64_t len, struct sink *sink,
+			      const struct op *op, struct error **errp)
+{
+	struct stalling *s = (struct stalling *)r;
+	unsigned n = atomic_fetch_add(&s->calls, 1);
+	uint64_t head = n % 50 ? len / 2 : 0;
+	int rc = 0;
+
+	if (n % 25 == 0) {
+		if (head)
+			rc = s->inner->ops->read_blob(s->inner, repo, d, size,
+						      off, head, sink, op,
+						      errp);
+		if (rc == 0)
+			rc = stall(op, errp);
+		if (rc < 0)
+			return rc;
+		off += head;
+		len -= head;
+	}
+	return s->inner->ops->read_blob(s->inner, repo, d, size, off, len, sink,
+					op, errp);
+}
+
+/* One large file, as the first of the sources. */
+static void large_open(struct world *w, struct stalling *s)
+{
+	static const struct registry_ops ops = {.read_blob =
+							stalling_read_blob};
+
+	world_open(w, NULL);
+	*s = (struct stalling){.registry.ops = &ops, .inner = w->t.registry};
+	w->t.remote.registry = &s->registry;
+	for (unsigned i = 0; i < SOURCES; i++) {
+		fetch_source_close(w->src[i]);
+		source_release(&w->s[i]);
+		source_init(&w->s[i], i ? 1000 + i : 90u << 20, i);
+		upload(&w->t, w->s[i].data, w->s[i].spec.size);
+		w->src[i] = open_source(&w->t, &w->s[i]);
+	}
+}
+
+static void *large_reader(void *arg)
+{
+	struct world *w = arg;
+
+	for (unsigned n = 0; n < ROUNDS; n++)
+		if (read_and_compare(&w->t, w->src[0], &w->s[0],
+				     random_below((90u << 20) - 1000), 1000,
+				     NULL))
+			atomic_fetch_add(&w->wrong, 1);
+	return NULL;
+}
+
+static void *large_asker(void *arg)
+{
+	struct world *w = arg;
+
+	for (unsigned n = 0; n < ROUNDS; n++) {
+		struct fetch_range r =
+			range_of(w->src[0], random_below((90u << 20) - 10), 10);
+		uint64_t ticket = fetch_ask(w->t.f, &r, on_told, w);
+
+		time_sleep_ms(n % 3);
+		if (n % 2)
+			fetch_cancel(w->t.f, ticket);
+	}
+	return NULL;
+}
+
+static void stalls(void)
+{
+	struct fetch_stats st;
+	struct stalling s;
+	struct world w;
+
+	large_open(&w, &s);
+	run(&w, large_reader, 8, large_asker, 8);
+	run(&w, large_reader, 4, puller, 2);
+	bytes_asked(&w.t); /* none is in flight */
+	fetcher_stats(w.t.f, &st);
+	ok(!w.wrong,
+	   "requests that stall, and are made again: bytes are right");
+	ok(w.told == 8 * ROUNDS, "every waiter is told once");
+	ok(st.reissued && st.reissued <= 1 + st.requests / 20,
+	   "%llu of %llu were", (unsigned long long)st.reissued,
+	   (unsigned long long)st.requests);
+	ok(content_sealed(fetch_source_content(w.src[0])), "it is sealed");
+	world_close(&w);
+}
+
 int main(void)
 {
 	readers();
 	readers_and_pullers();
 	waiters_and_cancels();
 	heals();
+	stalls();
 	return tap_done();
 }
