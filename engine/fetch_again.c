@@ -3,8 +3,8 @@
  *
  * A store answers a few requests much later than all others. How long requests
  * of late were silent says what is normal: whose silence is longer than nearly
- * all of those (their p99, not below 100 ms, not above what eight times their
- * median or 250 ms make) gets a *second* request for the chunks that it still
+ * all of those (their p99, not below 250 ms, not above what eight times their
+ * median or 500 ms make) gets a *second* request for the chunks that it still
  * owes.
  *
  *   one has a whole, right chunk   it has the run from here on, the other is
@@ -22,11 +22,11 @@
 
 #include "engine/fetch_internal.h"
 
-#define PACE_FIRST   (1 * NS_PER_S) /* until enough is known */
+#define PACE_FIRST   (2 * NS_PER_S) /* until enough is known */
 #define PACE_FEW     16
-#define PACE_FLOOR   (100 * NS_PER_MS)
+#define PACE_FLOOR   (250 * NS_PER_MS)
 #define PACE_MEDIANS 8
-#define PACE_CAP     (250 * NS_PER_MS) /* at least */
+#define PACE_CAP     (500 * NS_PER_MS) /* at least */
 #define CREDIT_MAX   (4 * FETCH_AGAIN_COST)
 
 static struct fetch_pace *pace_of(const struct fetch_source *s)
@@ -59,6 +59,8 @@ void fetch_pace_note_locked(const struct fetch_source *s, int64_t ns)
 	struct fetch_pace *p = pace_of(s);
 
 	p->silences_ns[p->n++ % FETCH_PACE] = ns;
+	if (p->n == 2 * FETCH_PACE)
+		p->n = FETCH_PACE;
 	if (p->n % PACE_FEW == 0)
 		p->limit_ns = pace_limit(p);
 	f->again_credit = MIN(f->again_credit + 1, (unsigned)CREDIT_MAX);
@@ -169,15 +171,17 @@ static void hand_over(struct fetch_run *run, struct fetch_run *second)
 	second->class = run->class;
 	fetch_line_add_locked(run->line, second);
 	if (queued) { /* it takes a claim of its own */
-		if (run->claim_end > run->pos)
+		uint32_t end = MIN(run->claim_end, run->end);
+
+		if (end > run->pos)
 			content_unclaim(run->source->content, run->pos,
-					run->claim_end - run->pos);
+					end - run->pos);
 		fetch_run_enqueue_locked(second, true);
 	} else {
 		second->claim_first = run->pos;
-		second->claim_end = run->claim_end;
-		second->low = run->low;
-		f->n_low += run->low;
+		second->claim_end = MIN(run->claim_end, run->end);
+		f->n_low += run->low && !second->low;
+		second->low |= run->low;
 	}
 	run->end = run->pos;
 	atomic_store(&run->cancel, true);
@@ -218,6 +222,7 @@ void fetch_race_over_locked(struct fetch_run *run)
 
 	run->other = NULL;
 	if (run->second) {
+		run->second = false;
 		f->n_seconds--;
 		run->end = run->pos;
 		if (other)

@@ -212,7 +212,7 @@ TAILQ_HEAD(fetch_sources, fetch_source);
 /* How long requests of late were silent, at the longest. */
 struct fetch_pace {
 	int64_t silences_ns[FETCH_PACE];
-	unsigned n;       /* ever noted */
+	unsigned n;       /* noted; beyond the size, modulo it */
 	int64_t limit_ns; /* 0: the first ones */
 };
 

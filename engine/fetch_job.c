@@ -280,10 +280,13 @@ static bool wanted(struct flight *fl, uint32_t *ret_end)
 	return more;
 }
 
-static bool is_second(struct flight *fl)
+/* The first one says what becomes of the run: it is not left to us any more. */
+static bool second_gives_up(struct flight *fl)
 {
 	fetcher_lock(fl->f);
 	bool second = fl->run->second;
+	if (second)
+		fetch_race_over_locked(fl->run);
 	fetcher_unlock(fl->f);
 	return second;
 }
@@ -308,8 +311,8 @@ static void transfer(struct flight *fl)
 			break;
 		if (atomic_load(&fl->run->cancel))
 			break; /* who waits by now asks again */
-		if (is_second(fl))
-			break; /* the first one says what becomes of it */
+		if (second_gives_up(fl))
+			break;
 		if (fl->busy && ++fl->run->refused > FETCH_REFUSED_MAX) {
 			fl->busy = false;
 			fl->unkept = true;
@@ -482,12 +485,21 @@ static void land_locked(struct fetcher *f, struct fetch_run *run)
 	fetch_source_unref_locked(s);
 }
 
-/* A second request has no claim: the first one's is good for both. */
+/* A second request has no claim: the first one's is good for both. It may have
+ * been given that already. */
+static bool needs_claim(struct flight *fl)
+{
+	fetcher_lock(fl->f);
+	bool needs = !fl->run->second && !fl->run->claim_end;
+	fetcher_unlock(fl->f);
+	return needs;
+}
+
 static bool may_start(struct flight *fl, bool *ret_claimed)
 {
 	if (atomic_load(&fl->run->cancel))
 		return false;
-	if (is_second(fl))
+	if (!needs_claim(fl))
 		return true;
 	if (!trim(fl))
 		return false;
@@ -517,7 +529,7 @@ static void fly(struct fetcher *f, struct fetch_run *run)
 	}
 	if (claimed)
 		claimed_elsewhere_locked(run);
-	if ((claimed || fl.busy) && !run->second && !f->closing &&
+	if ((claimed || fl.busy) && run->pos < run->end && !f->closing &&
 	    !atomic_load(&run->cancel))
 		park_locked(f, run);
 	else
@@ -593,11 +605,31 @@ static bool pick_low_locked(struct fetcher *f, struct job *j)
 	return j->chore != NULL;
 }
 
+/* A second request that no reader waits for takes no thread of theirs. */
+static bool pick_second_locked(struct fetcher *f, struct job *j)
+{
+	struct fetch_run *run;
+
+	for (run = TAILQ_FIRST(&f->seconds); run; run = TAILQ_NEXT(run, link)) {
+		bool low = run->class != FETCH_DEMAND &&
+			   !fetch_waited_for_locked(run->source, run->pos,
+						    run->end);
+
+		if (low && f->n_low >= f->max_low)
+			continue;
+		TAILQ_REMOVE(&f->seconds, run, link);
+		j->run = run;
+		j->low = low;
+		return true;
+	}
+	return false;
+}
+
 static bool pick_locked(struct fetcher *f, struct job *j)
 {
 	*j = (struct job){0};
-	if ((j->run = TAILQ_FIRST(&f->seconds)))
-		TAILQ_REMOVE(&f->seconds, j->run, link);
+	if (pick_second_locked(f, j))
+		;
 	else if ((j->run = TAILQ_FIRST(&f->demand)))
 		TAILQ_REMOVE(&f->demand, j->run, link);
 	else if (f->n_low >= f->max_low || !pick_low_locked(f, j))

@@ -107,6 +107,8 @@ static void cut(struct fetch_run *run, uint32_t i)
 		content_unclaim(s->content, i, run->end - i);
 	continue_line(run, i + 1, run->end);
 	run->end = i;
+	if (run->other) /* nor does a second request bring it */
+		run->other->end = i;
 	s->whole_next = MIN(s->whole_next, i);
 	fetch_run_enqueue_locked(
 		fetch_run_new_locked(s, i, i + 1, FETCH_DEMAND), false);

@@ -62,28 +62,31 @@ static int want(struct head *h, uint64_t len, struct error **errp)
 	return error_set(errp, EAGAIN, "its header is longer");
 }
 
-static int get_u32(struct head *h, uint32_t *ret, struct error **errp)
+static int get(struct head *h, void *ret, size_t len, struct error **errp)
 {
-	int r = want(h, sizeof(*ret), errp);
+	int r = want(h, len, errp);
 
 	if (r < 0)
 		return r;
-	memcpy(ret, h->p + h->at, sizeof(*ret));
-	*ret = le32toh(*ret);
-	h->at += sizeof(*ret);
+	memcpy(ret, h->p + h->at, len);
+	h->at += len;
 	return 0;
+}
+
+static int get_u32(struct head *h, uint32_t *ret, struct error **errp)
+{
+	int r = get(h, ret, sizeof(*ret), errp);
+
+	*ret = le32toh(*ret);
+	return r;
 }
 
 static int get_u64(struct head *h, uint64_t *ret, struct error **errp)
 {
-	int r = want(h, sizeof(*ret), errp);
+	int r = get(h, ret, sizeof(*ret), errp);
 
-	if (r < 0)
-		return r;
-	memcpy(ret, h->p + h->at, sizeof(*ret));
 	*ret = le64toh(*ret);
-	h->at += sizeof(*ret);
-	return 0;
+	return r;
 }
 
 static int skip(struct head *h, uint64_t len, struct error **errp)
@@ -308,6 +311,7 @@ static int read_info(struct head *h, struct tensor *ret, struct error **errp)
 	uint32_t dims = 0;
 	int r = skip_string(h, errp);
 
+	*ret = (struct tensor){0}; /* to where: see place() */
 	if (r == 0)
 		r = get_u32(h, &dims, errp);
 	if (r < 0)
@@ -360,7 +364,7 @@ static int read_counts(struct head *h, uint64_t *ret_tensors,
 		r = get_u64(h, ret_keys, errp);
 	if (r < 0)
 		return r;
-	if (magic != le32toh(0x46554747) || version < 2 || version > 3)
+	if (magic != 0x46554747 || version < 2 || version > 3)
 		return error_set(errp, EBADMSG, "it is no GGUF 2 or 3");
 	if (*ret_tensors > TENSORS_MAX || *ret_keys > GGUF_KEYS_MAX)
 		return error_set(errp, EFBIG,

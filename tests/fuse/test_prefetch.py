@@ -189,15 +189,16 @@ def a_read_inside_a_tensor_brings_the_tensor(env):
             check("bytes", read_some(at, "other.bin"), read_some(top, "other.bin"))
             time.sleep(0.2)
             before = fetched()
+            came = lambda: fetched()["bytes_network"] - before["bytes_network"]  # noqa: E731
             if before["bytes_network"] > 3 * MIB or before["tensors"]:
                 raise Failed(before)
             # With no message for the open the header is asked for by the first read, which may miss before it is known.
             check("bytes", read_some(at, "model.safetensors"), read_some(top, "model.safetensors"))
-            time.sleep(0.2)
+            wait_for("the header", lambda: came() >= 2 * MIB and not fetched()["in_flight"])
             with open(at / "model.safetensors", "rb") as f:
                 f.seek(9 * MIB)
                 f.read(1)
-            wait_for("the tensor", lambda: fetched()["bytes_network"] - before["bytes_network"] >= 12 * MIB)
+            wait_for("the tensor", lambda: came() >= 12 * MIB)
             wait_for("an end", lambda: not fetched()["in_flight"])
             after = fetched()
             check("tensors", after["tensors"], 1)
