@@ -242,11 +242,11 @@ Test(fetch_faults, ending_tells_every_waiter)
 {
 	struct fault ft = {
 		.action = FAULT_DELAY, .nth = 1, .every = true, .arg = 60000};
-	int64_t start = time_mono_ns();
 	struct told told[20];
 	struct scene sc;
 
 	scene_open(&sc, 40 * MIB, &ft);
+	int64_t start = time_mono_ns();
 	for (unsigned i = 0; i < 20; i++) {
 		struct fetch_range r = range_of(sc.src, 2 * i * MIB, 10);
 
@@ -255,7 +255,7 @@ Test(fetch_faults, ending_tells_every_waiter)
 	}
 	time_sleep_ms(50);
 	scene_close(&sc);
-	cr_expect(lt(i64, time_mono_ns() - start, 3 * NS_PER_S));
+	cr_expect(lt(i64, time_mono_ns() - start, 30 * NS_PER_S));
 	for (unsigned i = 0; i < 20; i++) {
 		cr_expect(eq(int, told[i].calls, 1));
 		cr_expect(eq(int, told[i].result, -ECANCELED));
