@@ -12,6 +12,8 @@ const struct arg_option options_export[] = {
 	{"output", 'o', "FILE", false, "the archive: FILE.tar or FILE.tar.zst"},
 	{"include-external", 0, NULL, false,
 	 "externals as files, not pointers"},
+	{"oci", 0, NULL, false,
+	 "the bundle as an OCI image layout, all roles of it"},
 	{0},
 };
 
@@ -28,6 +30,37 @@ static int export_ref(struct run *run, const char *file,
 			run_progress(run), ret, &run->op, errp);
 	trim(run->session, &run->op);
 	return r;
+}
+
+static int export_oci(struct run *run, const char *file,
+		      struct export_result *ret, struct error **errp)
+{
+	cleanup_bundle struct bundle *b = NULL;
+	int r;
+
+	if (reference_is_path(run->cli->args[0]))
+		return error_set(errp, EINVAL,
+				 "--oci is for a reference, not a folder");
+	if (cli_has(run->cli, "include-external"))
+		return error_set(errp, EINVAL,
+				 "--oci and --include-external exclude each "
+				 "other: a bundle names its externals");
+	r = run_bundle(run, run->cli->args[0], &b, errp);
+	return r < 0 ? r
+		     : export_layout(b, file, run_progress(run), ret, &run->op,
+				     errp);
+}
+
+static int export(struct run *run, const char *file, struct export_result *ret,
+		  struct error **errp)
+{
+	const char *what = run->cli->args[0];
+
+	if (cli_has(run->cli, "oci"))
+		return export_oci(run, file, ret, errp);
+	return reference_is_path(what) ? export_folder(run->session, what, file,
+						       ret, &run->op, errp)
+				       : export_ref(run, file, ret, errp);
 }
 
 static void print_json(const struct export_result *x, const char *file)
@@ -62,10 +95,7 @@ int verb_export(struct cli *cli, struct error **errp)
 	r = run_begin(cli, &run, errp);
 	if (r < 0)
 		return r;
-	r = reference_is_path(cli->args[0])
-		    ? export_folder(run.session, cli->args[0], file, &x,
-				    &run.op, errp)
-		    : export_ref(&run, file, &x, errp);
+	r = export(&run, file, &x, errp);
 	if (r < 0)
 		return r;
 	if (cli->json)

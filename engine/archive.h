@@ -29,6 +29,16 @@ int export_folder(struct session *s, const char *dir, const char *file,
 		  struct export_result *ret, const struct op *op,
 		  struct error **errp);
 
+/*
+ * The bundle itself, of all roles, as an OCI image layout in one tar: manifest
+ * and blobs, from the cache or the registry, each hashed on its way.
+ * @ret->files and bytes are of the blobs. The index says the reference's name
+ * and version, if it has them.
+ */
+int export_layout(struct bundle *b, const char *file, bool show_progress,
+		  struct export_result *ret, const struct op *op,
+		  struct error **errp);
+
 struct import_result {
 	uint64_t files, bytes;
 	uint64_t pointers; /* externals whose content is not in the archive */

@@ -1,146 +1,21 @@
 #include <errno.h>
 
 #include "base/io.h"
-#include "engine/archive.h"
-#include "engine/archive_io.h"
+#include "engine/archive_members.h"
 #include "engine/pointer.h"
 #include "engine/pull.h"
-#include "engine/tar.h"
 #include "engine/workspace.h"
 
-/* One member to be written; the order is byte order of the path, which is not
- * the order of a tree ("a-b" comes before "a/b"). */
-struct member {
-	char *path;
-	struct tar_entry entry; /* path and target lead elsewhere */
-	uint32_t node;          /* of a role's tree */
-	const struct inv_entry *inv;
-	char *owned; /* target or pointer document, heap */
-	size_t owned_len;
-};
-
-struct members {
-	struct member *v;
-	size_t n, cap;
-};
-
-static void members_release(struct members *m)
-{
-	for (size_t i = 0; i < m->n; i++) {
-		free(m->v[i].path);
-		free(m->v[i].owned);
-	}
-	free(m->v);
-}
-#define cleanup_members __attribute__((cleanup(members_release)))
-
-static struct member *add(struct members *m, const char *path,
-			  enum tar_kind kind)
-{
-	struct member *e;
-
-	ARRAY_GROW(m->v, m->n, m->cap);
-	e = &m->v[m->n++];
-	*e = (struct member){.path = xstrdup(path), .node = TREE_NONE};
-	e->entry.kind = kind;
-	e->entry.path = e->path;
-	return e;
-}
-
-static int by_path(const void *a, const void *b)
-{
-	const struct member *x = a, *y = b;
-
-	return strcmp(x->path, y->path);
-}
-
-/* Sort, and drop directories that were added twice. */
-static void members_finish(struct members *m)
-{
-	size_t kept = 0;
-
-	qsort(m->v, m->n, sizeof(*m->v), by_path);
-	for (size_t i = 0; i < m->n; i++) {
-		if (kept > 0 && !strcmp(m->v[kept - 1].path, m->v[i].path)) {
-			free(m->v[i].path);
-			free(m->v[i].owned);
-			continue;
-		}
-		m->v[kept++] = m->v[i];
-	}
-	m->n = kept;
-}
-
-static void add_parents(struct members *m, const char *path)
+static void add_parents(struct archive_members *m, const char *path)
 {
 	cleanup_free char *dir = xstrdup(path);
 	char *slash;
 
 	for (slash = strchr(dir, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		add(m, dir, TAR_DIR);
+		archive_add(m, dir, TAR_DIR);
 		*slash = '/';
 	}
-}
-
-static int write_zeros(struct archive_out *out, uint64_t n, struct error **errp)
-{
-	static const char zeros[TAR_RECORD];
-	int r = 0;
-
-	while (r == 0 && n > 0) {
-		size_t step = MIN(n, sizeof(zeros));
-
-		r = archive_out_write(out, zeros, step, errp);
-		n -= step;
-	}
-	return r;
-}
-
-typedef int (*content_fn)(void *ctx, const struct member *m,
-			  struct archive_out *out, struct error **errp);
-
-static int write_members(const struct members *m, struct archive_out *out,
-			 content_fn content, void *ctx, struct error **errp)
-{
-	uint64_t total = 0;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < m->n; i++) {
-		const struct member *e = &m->v[i];
-		cleanup_strbuf struct strbuf head = STRBUF_INIT;
-		uint64_t pad = tar_padding(e->entry.size);
-
-		tar_header(&head, &e->entry);
-		total += head.len + e->entry.size + pad;
-		r = archive_out_write(out, head.buf, head.len, errp);
-		if (r == 0 && e->entry.size > 0)
-			r = content(ctx, e, out, errp);
-		if (r == 0)
-			r = write_zeros(out, pad, errp);
-	}
-	return r < 0 ? r : write_zeros(out, tar_trailer(total), errp);
-}
-
-static int write_archive(const char *file, struct members *m,
-			 content_fn content, void *ctx,
-			 struct export_result *ret, struct error **errp)
-{
-	struct archive_out *out;
-	int r;
-
-	members_finish(m);
-	r = archive_out_open(file, &out, errp);
-	if (r < 0)
-		return r;
-	r = write_members(m, out, content, ctx, errp);
-	if (r == 0)
-		r = archive_out_commit(out, &ret->tar, errp);
-	if (r == 0)
-		ret->zstd_version =
-			archive_out_compressor(out, &ret->zstd_level);
-	archive_out_free(out);
-	return r;
 }
 
 /*
@@ -151,7 +26,7 @@ struct role_export {
 	struct role_view *v;
 	const struct op *op;
 	bool include_external;
-	struct members members;
+	struct archive_members members;
 	struct export_result *out;
 	struct fetcher *fetcher;
 	/* The source of the member before: packs follow each other. */
@@ -176,11 +51,11 @@ static int add_pointer(struct role_export *x, const struct tree_node *n,
 		.sha256 = *n->digest,
 		.size = n->size,
 	};
-	struct member *m;
+	struct archive_member *m;
 
 	pointer_write(&p, &doc);
 	add_parents(&x->members, at);
-	m = add(&x->members, at, TAR_FILE);
+	m = archive_add(&x->members, at, TAR_FILE);
 	m->entry.size = doc.len;
 	m->owned_len = doc.len;
 	m->owned = strbuf_steal(&doc);
@@ -193,15 +68,15 @@ static int add_node(void *ctx, uint32_t i, const struct tree_node *n,
 {
 	struct role_export *x = ctx;
 	struct tree_source s;
-	struct member *m;
+	struct archive_member *m;
 	int r;
 
 	if (n->kind == TREE_DIR) {
-		add(&x->members, path, TAR_DIR);
+		archive_add(&x->members, path, TAR_DIR);
 		return 0;
 	}
 	if (n->kind == TREE_SYMLINK) {
-		m = add(&x->members, path, TAR_SYMLINK);
+		m = archive_add(&x->members, path, TAR_SYMLINK);
 		m->owned = xstrndup(n->target, n->target_len);
 		m->entry.target = m->owned;
 		return 0;
@@ -215,7 +90,7 @@ static int add_node(void *ctx, uint32_t i, const struct tree_node *n,
 		if (s.kind == TREE_SOURCE_EXTERNAL && !x->include_external)
 			return add_pointer(x, n, &s, path);
 	}
-	m = add(&x->members, path, TAR_FILE);
+	m = archive_add(&x->members, path, TAR_FILE);
 	m->node = i;
 	m->entry.size = n->size;
 	m->entry.executable = n->executable;
@@ -233,8 +108,8 @@ static int use_source(struct role_export *x, uint32_t index,
 	return bundle_source(x->v->bundle, x->v->tree, index, &x->source, errp);
 }
 
-static int copy_node(void *ctx, const struct member *m, struct archive_out *out,
-		     struct error **errp)
+static int copy_node(void *ctx, const struct archive_member *m,
+		     struct archive_out *out, struct error **errp)
 {
 	struct role_export *x = ctx;
 	cleanup_hasher struct hasher *h = hasher_new();
@@ -287,7 +162,7 @@ int export_role(struct role_view *v, const char *file, bool include_external,
 		.include_external = include_external,
 		.out = &out,
 	};
-	cleanup_members struct members members = {0};
+	cleanup_archive_members struct archive_members members = {0};
 	struct pull_result pulled;
 	int r = pull(v, NULL, include_external, show_progress, &pulled, op,
 		     errp);
@@ -298,7 +173,7 @@ int export_role(struct role_view *v, const char *file, bool include_external,
 		r = tree_walk(v->tree, TREE_ROOT, add_node, &x, errp);
 	members = x.members;
 	if (r == 0)
-		r = write_archive(file, &members, copy_node, &x, &out, errp);
+		r = archive_write(file, &members, copy_node, &x, &out, errp);
 	if (x.source)
 		fetch_source_close(x.source);
 	if (r < 0)
@@ -311,11 +186,12 @@ int export_role(struct role_view *v, const char *file, bool include_external,
  * A folder.
  */
 
-static int copy_file(void *ctx, const struct member *m, struct archive_out *out,
-		     struct error **errp)
+static int copy_file(void *ctx, const struct archive_member *m,
+		     struct archive_out *out, struct error **errp)
 {
 	const struct inventory *inv = ctx;
-	cleanup_fd int fd = inventory_open(inv, m->inv, errp);
+	const struct inv_entry *e = m->of;
+	cleanup_fd int fd = inventory_open(inv, e, errp);
 	cleanup_hasher struct hasher *h = hasher_new();
 	cleanup_free char *buf = xmalloc(CHUNK_SIZE);
 	uint64_t off = 0;
@@ -340,14 +216,15 @@ static int copy_file(void *ctx, const struct member *m, struct archive_out *out,
 		off += want;
 	}
 	now = hasher_final(h);
-	if (off < m->entry.size || !digest_equal(&now, &m->inv->digest))
+	if (off < m->entry.size || !digest_equal(&now, &e->digest))
 		return error_set_kind(errp, ERROR_VALIDATION, ESTALE,
 				      "'%s' changed since it was scanned",
 				      m->path);
 	return 0;
 }
 
-static void add_inventory(struct members *m, const struct inventory *inv,
+static void add_inventory(struct archive_members *m,
+			  const struct inventory *inv,
 			  struct export_result *out)
 {
 	static const enum tar_kind kinds[] = {
@@ -358,11 +235,11 @@ static void add_inventory(struct members *m, const struct inventory *inv,
 
 	for (size_t i = 0; i < inv->n; i++) {
 		const struct inv_entry *e = &inv->entries[i];
-		struct member *x;
+		struct archive_member *x;
 
 		add_parents(m, e->path);
-		x = add(m, e->path, kinds[e->kind]);
-		x->inv = e;
+		x = archive_add(m, e->path, kinds[e->kind]);
+		x->of = e;
 		x->entry.executable = e->executable;
 		x->entry.target = e->target;
 		if (e->kind != TREE_FILE)
@@ -378,14 +255,14 @@ int export_folder(struct session *s, const char *dir, const char *file,
 		  struct error **errp)
 {
 	cleanup_workspace struct workspace ws = WORKSPACE_INIT;
-	cleanup_members struct members members = {0};
+	cleanup_archive_members struct archive_members members = {0};
 	struct workspace_options wo = {.op = op};
 	struct export_result out = {0};
 	int r = workspace_open(s, dir, &wo, &ws, errp);
 
 	if (r == 0) {
 		add_inventory(&members, &ws.inv, &out);
-		r = write_archive(file, &members, copy_file, &ws.inv, &out,
+		r = archive_write(file, &members, copy_file, &ws.inv, &out,
 				  errp);
 	}
 	if (r < 0)

@@ -10,12 +10,10 @@
 #include "base/lock.h"
 #include "base/strbuf.h"
 
-#define VERSION_FILE "oci-layout"
-#define VERSION_TEXT "{\"imageLayoutVersion\":\"1.0.0\"}"
-#define VERSION_MAX  4096
-#define INDEX_FILE   "index.json"
-#define LOCK_FILE    "index.json.lock"
-#define LOCK_SLICE   100 /* ms between looks at the operation's end */
+#define VERSION_MAX 4096
+#define INDEX_FILE  "index.json"
+#define LOCK_FILE   "index.json.lock"
+#define LOCK_SLICE  100 /* ms between looks at the operation's end */
 
 int layout_open(const char *folder, struct error **errp)
 {
@@ -31,7 +29,8 @@ int layout_open(const char *folder, struct error **errp)
 static bool may_be_ours(const char *name)
 {
 	return name[0] == '.' || strcmp(name, "blobs") == 0 ||
-	       strncmp(name, VERSION_FILE, strlen(VERSION_FILE)) == 0 ||
+	       strncmp(name, LAYOUT_VERSION_FILE,
+		       strlen(LAYOUT_VERSION_FILE)) == 0 ||
 	       strncmp(name, INDEX_FILE, strlen(INDEX_FILE)) == 0;
 }
 
@@ -64,11 +63,13 @@ static int check_version(const char *buf, size_t len, struct error **errp)
 
 	if (json_parse(buf, len, &JSON_LIMITS_DOC, &doc, &err) < 0)
 		return error_set_kind(errp, ERROR_VALIDATION, EPROTO,
-				      "'" VERSION_FILE "': %s", err->message);
+				      "'" LAYOUT_VERSION_FILE "': %s",
+				      err->message);
 	version = json_str(json_get(doc, "imageLayoutVersion"));
 	if (!version)
 		return error_set_kind(errp, ERROR_VALIDATION, EPROTO,
-				      "'" VERSION_FILE "' names no version");
+				      "'" LAYOUT_VERSION_FILE
+				      "' names no version");
 	if (strcmp(version, "1.0.0") != 0)
 		return error_set_kind(errp, ERROR_MEDIA_TYPE, EPROTO,
 				      "an image layout of version '%s'",
@@ -82,12 +83,12 @@ int layout_check(int dirfd, struct error **errp)
 	size_t len = 0;
 	int r;
 
-	r = io_read_file(dirfd, VERSION_FILE, VERSION_MAX, &buf, &len);
+	r = io_read_file(dirfd, LAYOUT_VERSION_FILE, VERSION_MAX, &buf, &len);
 	if (r == -ENOENT)
 		return check_unmarked(dirfd, errp);
 	if (r < 0)
 		return error_set_errno(errp, -r,
-				       "cannot read '" VERSION_FILE "'");
+				       "cannot read '" LAYOUT_VERSION_FILE "'");
 	return check_version(buf, len, errp);
 }
 
@@ -118,11 +119,12 @@ static int create(int dirfd, struct error **errp)
 	r = flush_dir(dirfd, "blobs", errp);
 	if (r < 0)
 		return r;
-	r = io_write_file_atomic(dirfd, VERSION_FILE, VERSION_TEXT,
-				 strlen(VERSION_TEXT), 0644);
+	r = io_write_file_atomic(dirfd, LAYOUT_VERSION_FILE,
+				 LAYOUT_VERSION_TEXT,
+				 strlen(LAYOUT_VERSION_TEXT), 0644);
 	if (r < 0)
-		return error_set_errno(errp, -r,
-				       "cannot write '" VERSION_FILE "'");
+		return error_set_errno(
+			errp, -r, "cannot write '" LAYOUT_VERSION_FILE "'");
 	return flush_dir(dirfd, "..", errp);
 }
 
@@ -137,7 +139,7 @@ int layout_prepare(const char *folder, struct error **errp)
 	fd = layout_open(folder, errp);
 	if (fd < 0)
 		return fd;
-	if (faccessat(fd, VERSION_FILE, F_OK, 0) < 0) {
+	if (faccessat(fd, LAYOUT_VERSION_FILE, F_OK, 0) < 0) {
 		r = create(fd, errp);
 		if (r < 0)
 			return error_prefix(errp, r, "folder '%s'", folder);

@@ -13,6 +13,9 @@
 
 #include <stdint.h>
 
+#define LAYOUT_VERSION_FILE "oci-layout"
+#define LAYOUT_VERSION_TEXT "{\"imageLayoutVersion\":\"1.0.0\"}"
+
 #include "base/digest.h"
 #include "base/op.h"
 #include "storage/layout_index.h"

@@ -15,7 +15,7 @@ import tarfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest
-from mopstest import MOPS, Failed, write_random
+from mopstest import MOPS, DockerRegistry, Failed, write_random
 
 SOURCE = pathlib.Path(os.environ["MOPS_SOURCE_ROOT"])
 VARIANTS = 200
@@ -288,6 +288,51 @@ def a_reference_is_not_materialized(env):
         raise Failed("offline it is another")
 
 
+def skopeo_reads_the_bundle_itself(env):
+    """One tar, from a registry with a cold cache, and from a warm cache alone; damage is fetched again."""
+    skopeo = mopstest.need_program("skopeo")
+    top = env.fresh("tree")
+    make(top, random.Random(3))
+    write_random(top / "data/own", 3 << 20, 4)
+    server = DockerRegistry(env)
+    ref = f"{server.host}/team/a:1"
+    digest = env.push(top, ref)["digest"]
+    env.new_cache()
+    cold, warm, packed = env.base / "cold.tar", env.base / "warm.tar", env.base / "packed.tar.zst"
+    want = env.mops_json("export", ref, "-o", cold, "--oci")["tar_digest"]
+    for source in (f"oci-archive:{cold}", f"oci-archive:{cold}:team/a:1"):
+        raw = env.run(skopeo, "--insecure-policy", "inspect", "--raw", source).stdout
+        if f"sha256:{hashlib.sha256(raw).hexdigest()}" != digest:
+            raise Failed(f"{source} has another manifest")
+    env.run(skopeo, "--insecure-policy", "copy", f"oci-archive:{cold}", f"oci:{env.base}/copy:b:2")
+    env.mops("verify", f"oci:{env.base}/copy:b:2", "--deep")
+    # Unpacked it is a layout folder.
+    env.mops("import", cold, "--dest", env.base / "layout")
+    if env.mops_json("resolve", f"oci:{env.base}/layout:team/a:1")["digest"] != digest:
+        raise Failed("unpacked it is another")
+    if env.mops_json("export", ref, "-o", packed, "--oci")["tar_digest"] != want:
+        raise Failed("before compression it is another")
+    # What is wrong in the registry is never in a file.
+    blob = max((server.dir / "data").rglob("data"), key=lambda p: p.stat().st_size)
+    good = blob.read_bytes()
+    blob.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    env.new_cache()
+    env.mops("export", ref, "-o", env.base / "bad.tar", "--oci", code=2)
+    if list(env.base.glob("bad.tar*")):
+        raise Failed("there is an archive with wrong bytes")
+    blob.write_bytes(good)
+    # Files of their own stay in the cache, and are not fetched again.
+    env.mops("pull", ref)
+    server.forget()
+    if env.mops_json("export", ref, "-o", warm, "--oci")["tar_digest"] != want or sha256(warm) != want[7:]:
+        raise Failed("from the cache it is another")
+    if server.content_bytes() > 1 << 20:
+        raise Failed(f"{server.content_bytes()} bytes were fetched again")
+    for args in ((top, "--oci"), (ref, "--oci", "--include-external")):
+        env.mops("export", *args, "-o", env.base / "no.tar", code=2)
+
+
 TESTS = [variants_have_one_hash, python_writes_the_same_bytes, others_unpack_it,
-         externals_are_pointers_unless_asked_for, a_reference_is_not_materialized]
+         externals_are_pointers_unless_asked_for, a_reference_is_not_materialized,
+         skopeo_reads_the_bundle_itself]
 mopstest.run(TESTS)
