@@ -53,7 +53,8 @@ def all_at_once(env, ref, want, kinds):
         if kind == "mount":
             mounts.append(dest)
         else:
-            procs.append((kind, dest, env.start(*argv[kind])))
+            with open(f"{dest}.err", "wb") as said:
+                procs.append((kind, dest, env.start(*argv[kind], stderr=said)))
 
     def read(at):
         try:
@@ -66,9 +67,10 @@ def all_at_once(env, ref, want, kinds):
     readers = [threading.Thread(target=read, args=(at,)) for at in mounts]
     for t in readers:
         t.start()
-    for kind, _, p in procs:
+    for kind, dest, p in procs:
         if p.wait(PATIENCE):
-            failures.append(Failed(f"{kind}: exit {p.returncode}"))
+            said = pathlib.Path(f"{dest}.err").read_text()
+            failures.append(Failed(f"{kind}: exit {p.returncode} after {time.monotonic() - start:.0f} s: {said}"))
     for t in readers:
         t.join()
     took = time.monotonic() - start
