@@ -210,6 +210,10 @@ static void stores_locked(struct session *s)
 
 	s->has_stores = true;
 	s->stores.by_scheme[URI_FILE] = object_store_file_new(set->file_roots);
+	if (set->offline) {
+		error_set(&s->stores.missing, ENOTCONN, "offline");
+		return;
+	}
 	if (http_locked(s, &s->stores.missing) < 0 ||
 	    metadata_locked(s, &s->stores.missing) < 0)
 		return;

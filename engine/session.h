@@ -36,6 +36,7 @@ int session_fetcher(struct session *s, struct fetcher **ret,
  * With --offline an HTTP registry is -ENOTCONN. */
 int session_registry(struct session *s, const struct reference *ref,
 		     struct registry **ret, struct error **errp);
+/* With --offline that of file:// alone. */
 const struct object_stores *session_stores(struct session *s);
 
 /* Tests: use this registry for every reference. Owned by the caller. */

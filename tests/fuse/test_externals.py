@@ -64,6 +64,10 @@ def push_mount_pull_and_verify(env):
     if pointer["uri"] != "s3://bucket/" + key_of(top / "big/a.bin"):
         raise mopstest.Failed(f"pointer {pointer}")
     env.mops("pull", "ext@1.0.0")
+    error = env.mops("cat", "ext@1.0.0", "big/b.bin", "--offline", code=3).stderr
+    if b"offline" not in error:
+        raise mopstest.Failed(f"asked although offline: {error}")
+    env.mops("warm", "ext@1.0.0")
     env.mops("cat", "ext@1.0.0", "big/b.bin", "--offline")
     report = env.mops_json("verify", "ext@1.0.0")
     if report["externals"] != 2 or report["externals_by_checksum"] + report["externals_by_metadata"] != 2:
