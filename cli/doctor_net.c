@@ -1,13 +1,18 @@
 /* doctor: names, proxies, the registry, its clock, who we are to it. */
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "cli/doctor.h"
+#include "engine/store_look.h"
 #include "storage/http_proxy.h"
 
-#define STEP_MS        30000
+#define STEP_MS        15000
 #define FEW_SECONDS    60
 #define SIGNED_SECONDS 900 /* what S3 and Azure let pass */
+
+static const char *const be_online =
+	"do without --offline, MOPS_OFFLINE and offline";
 
 static int64_t distance(int64_t v)
 {
@@ -122,8 +127,7 @@ static bool look_at_registry(struct run *run, const struct reference *ref,
 		return true;
 	}
 	if (set->offline) {
-		finding_bad(f, FINDING_NOTE, "registry.reach",
-			    "do without --offline, MOPS_OFFLINE and offline",
+		finding_bad(f, FINDING_NOTE, "registry.reach", be_online,
 			    "offline: '%s' is not asked", ref->registry);
 		return true;
 	}
@@ -139,6 +143,42 @@ static bool look_at_registry(struct run *run, const struct reference *ref,
 			      &err);
 	say_steps(&p, ref->registry, set->anonymous, err, f);
 	return p.step == REGISTRY_OPEN;
+}
+
+static void say_store(void *ctx, const struct store_look *l)
+{
+	cleanup_error struct error *err = NULL;
+	struct findings *f = ctx;
+
+	if (!l->err) {
+		finding_ok(f, "store", "'%s' has '%s'", l->store, l->uri);
+		return;
+	}
+	if (l->err->code == ENOTCONN) {
+		finding_bad(f, FINDING_NOTE, "store", be_online,
+			    "offline: '%s' is not asked", l->store);
+		return;
+	}
+	err = error_copy(l->err);
+	if (!strstr(err->message, l->uri))
+		error_prefix(&err, -err->code, "'%s'", l->uri);
+	finding_error(f, "store", err,
+		      l->err->code == ENOENT || l->err->code == ESTALE
+			      ? "'mops verify REF' names each that is not as "
+				"it was pushed"
+			      : "look at the store's credentials, its endpoint "
+				"and, for file://, at file_roots");
+}
+
+static void look_at_stores(struct run *run, struct bundle *b,
+			   struct findings *f)
+{
+	cleanup_error struct error *err = NULL;
+
+	run->op.deadline_ns = time_deadline_ms(STEP_MS);
+	if (bundle_look_at_stores(b, &run->op, say_store, f, &err) < 0)
+		finding_error(f, "bundle", err,
+			      "'mops verify REF' says more of what is there");
 }
 
 static void look_at_bundle(struct run *run, const char *text,
@@ -157,6 +197,7 @@ static void look_at_bundle(struct run *run, const char *text,
 		   digest_to_str(&b->digest).str, b->root.n_layers,
 		   b->root.n_roles,
 		   b->tag_from_cache ? ", as last resolved" : "");
+	look_at_stores(run, b, f);
 }
 
 /* A wrong variable fails whoever asks anything over HTTP. */

@@ -194,6 +194,37 @@ def folders_of_caches(env):
         expect(doctor(env, code=2), "cache.folder", "failed", "belongs to user 65534", "of your own")
 
 
+def stores_of_a_bundle(env):
+    root = env.fresh("shared")
+    roots = {"MOPS_FILE_ROOTS": str(root)}
+    for name in ("one", "two"):
+        (root / name).write_bytes(b"x" * 1000)
+    top = workspace(env)
+    push = ("push", top, "--to", "m:1", "--external", f"b/one=file://{root}/one", "--external",
+            f"c/two=file://{root}/two")
+    env.mops(*push, env=roots)
+    checks = doctor(env, "m:1", env=roots)
+    expect(checks, "store", "ok", "file://", "one")
+    expect(doctor(env, "m:1", code=3), "store", "failed", "file_roots")
+    (root / "one").unlink()
+    expect(doctor(env, "m:1", env=roots, code=3), "store", "failed", "one", "mops verify")
+    (root / "one").write_bytes(b"x" * 999)
+    expect(doctor(env, "m:1", env=roots, code=3), "store", "failed", "one", "mops verify")
+
+
+def stores_over_the_network(env):
+    import stores
+    _, s3 = stores.start_s3(env)
+    s3.put("bucket", "data/f", b"x" * 1000)
+    env.mops("push", workspace(env), "--to", "m:1", "--external", "f=s3://bucket/data/f")
+    expect(doctor(env, "m:1"), "store", "ok", "s3://bucket")
+    expect(doctor(env, "m:1", env={"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, code=3), "store", "failed",
+           "s3://bucket/data/f", "403")
+    expect(doctor(env, "m:1", "--io-timeout", "1s", env={"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{free_port()}"},
+                  code=3), "store", "failed", "s3://bucket/data/f", "gave up")
+    expect(doctor(env, "m:1", "--offline"), "store", "note", "offline", "s3://bucket")
+
+
 @contextlib.contextmanager
 def disk(env, *args):
     """A cache on a disk of its own."""
@@ -250,4 +281,4 @@ def disks_that_clone(env):
 
 
 run([all_is_well, each_setting_has_its_origin, what_is_not_there, logins, logins_for_tokens, a_broken_file_of_logins,
-     clocks, proxies, folders_of_caches, full_disks, read_only_disks, disks_that_clone])
+     clocks, proxies, stores_of_a_bundle, stores_over_the_network, folders_of_caches, full_disks, read_only_disks, disks_that_clone])
