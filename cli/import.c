@@ -34,6 +34,15 @@ static void print_json(const struct import_result *im,
 	output_json(&doc);
 }
 
+/* Of "mops export --oci": pushed as files it would be another bundle. */
+static bool is_layout(const char *dir)
+{
+	cleanup_free char *version = xasprintf("%s/oci-layout", dir);
+	cleanup_free char *index = xasprintf("%s/index.json", dir);
+
+	return access(version, F_OK) == 0 && access(index, F_OK) == 0;
+}
+
 static int push_unpacked(struct run *run, const char *dir,
 			 const struct import_result *im,
 			 struct push_result *ret, struct error **errp)
@@ -45,6 +54,13 @@ static int push_unpacked(struct run *run, const char *dir,
 		.show_progress = run_progress(run),
 	};
 
+	if (is_layout(dir))
+		return error_hint(errp,
+				  error_set(errp, EINVAL,
+					    "the archive is an OCI image "
+					    "layout, not a bundle's files"),
+				  "unpack it with --dest DIR; then "
+				  "oci:DIR:NAME:VERSION is a reference");
 	if (im->pointers)
 		return error_hint(
 			errp,
