@@ -40,6 +40,43 @@ void escape_add(struct strbuf *out, const char *s, size_t n)
 	}
 }
 
+static size_t plain_ascii(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && s[i] >= 0x20 && s[i] < 0x7f)
+		i++;
+	return i;
+}
+
+void escape_add_json(struct strbuf *out, const char *s, size_t n)
+{
+	while (n) {
+		size_t step = plain_ascii(s, n);
+		int32_t c = ' ';
+		ssize_t len;
+
+		if (step) {
+			strbuf_add(out, s, step);
+			s += step;
+			n -= step;
+			continue;
+		}
+		len = utf8proc_iterate((const uint8_t *)s, (ssize_t)n, &c);
+		step = len > 0 ? (size_t)len : 1;
+		if (len <= 0)
+			strbuf_adds(out, "\\ufffd");
+		else if (c < 0x20)
+			strbuf_addc(out, ' ');
+		else if (harmful(c))
+			strbuf_addf(out, "\\u%04x", (unsigned)c);
+		else
+			strbuf_add(out, s, step);
+		s += step;
+		n -= step;
+	}
+}
+
 char *escape_str(const char *s)
 {
 	struct strbuf sb = STRBUF_INIT;

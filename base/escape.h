@@ -12,6 +12,9 @@
 #include "base/strbuf.h"
 
 void escape_add(struct strbuf *out, const char *s, size_t n);
+/* Of a JSON text, which stays one and says the same: within its strings these
+ * become \uNNNN, and white space between them one line. */
+void escape_add_json(struct strbuf *out, const char *s, size_t n);
 /* On the heap. */
 char *escape_str(const char *s);
 

@@ -65,10 +65,14 @@ void output_put_text(struct json_writer *w, const char *key, const char *text)
 	json_put_str(w, key, escaped);
 }
 
+/* Also what another program made: the worker of a mount may be anybody's. */
 void output_json(const struct strbuf *doc)
 {
-	fwrite(strbuf_str(doc), 1, doc->len, stdout);
-	fputc('\n', stdout);
+	cleanup_strbuf struct strbuf safe = STRBUF_INIT;
+
+	escape_add_json(&safe, strbuf_str(doc), doc->len);
+	strbuf_addc(&safe, '\n');
+	fwrite(safe.buf, 1, safe.len, stdout);
 }
 
 struct size_text output_size(uint64_t bytes)

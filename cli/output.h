@@ -39,7 +39,7 @@ void output_error(const char *name, bool json, const struct error *err,
 
 /* A string member of any bytes, escaped as for a terminal. */
 void output_put_text(struct json_writer *w, const char *key, const char *text);
-/* One JSON document, as one line on stdout. */
+/* One JSON document, as one line on stdout that does nothing to a terminal. */
 void output_json(const struct strbuf *doc);
 
 /* "1.5 GiB": for people. */

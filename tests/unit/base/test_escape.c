@@ -23,6 +23,30 @@ Test(escape, leaves_readable_text_alone)
 	cr_assert(eq(str, s, "a b/ü漢😀~'\"é"));
 }
 
+Test(escape, leaves_a_json_text_what_it_is)
+{
+	static const struct {
+		const char *in, *want;
+	} cases[] = {
+		{"{\"a\":[1,\"ü漢😀\\n\"]}", "{\"a\":[1,\"ü漢😀\\n\"]}"},
+		{"{\n\t\"a\": 1\r}", "{  \"a\": 1 }"},
+		{"[\"\xc2\x9b[2J\x7f\"]", "[\"\\u009b[2J\\u007f\"]"},
+		{"[\"\xe2\x80\xae"
+		 "gpj\"]",
+		 "[\"\\u202egpj\"]"},
+		{"[\"\xd8\x9c\xff\"]", "[\"\\u061c\\ufffd\"]"},
+		{"", ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_strbuf struct strbuf got = STRBUF_INIT;
+
+		escape_add_json(&got, cases[i].in, strlen(cases[i].in));
+		cr_expect(eq(str, (char *)strbuf_str(&got),
+			     (char *)cases[i].want));
+	}
+}
+
 Test(escape, spells_out_what_can_fool_a_terminal)
 {
 	static const struct {

@@ -38,6 +38,16 @@ Test(output_error, is_one_object_on_stdout_with_json,
 				"\"message\":\"2 damaged\"}\n");
 }
 
+Test(output_json, does_nothing_to_a_terminal, .init = cr_redirect_stdout)
+{
+	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
+
+	strbuf_adds(&doc, "{\"why\":\r\"\xc2\x9b[2J\"}");
+	output_json(&doc);
+	fflush(stdout);
+	cr_assert_stdout_eq_str("{\"why\": \"\\u009b[2J\"}\n");
+}
+
 Test(output_error, carries_what_was_found_escaped, .init = cr_redirect_stdout)
 {
 	cleanup_error struct error *err = make_error();
