@@ -66,13 +66,24 @@ void output_put_text(struct json_writer *w, const char *key, const char *text)
 }
 
 /* Also what another program made: the worker of a mount may be anybody's. */
-void output_json(const struct strbuf *doc)
+static void write_json(const struct strbuf *doc)
 {
 	cleanup_strbuf struct strbuf safe = STRBUF_INIT;
 
 	escape_add_json(&safe, strbuf_str(doc), doc->len);
-	strbuf_addc(&safe, '\n');
-	fwrite(safe.buf, 1, safe.len, stdout);
+	fwrite(strbuf_str(&safe), 1, safe.len, stdout);
+}
+
+void output_json_part(struct strbuf *doc)
+{
+	write_json(doc);
+	strbuf_reset(doc);
+}
+
+void output_json(const struct strbuf *doc)
+{
+	write_json(doc);
+	fputc('\n', stdout);
 }
 
 struct size_text output_size(uint64_t bytes)

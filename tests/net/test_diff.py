@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """mops diff says what lies between bundles and folders, and fetches trees alone."""
 import json
+import os
 import pathlib
 import sys
 
@@ -110,6 +111,30 @@ def in_words_and_exit_codes(env):
     check("changes" in env.mops_json("diff", "demo:1", top, "--stat"), False)
 
 
+def most_memory(env, *args):
+    """Bytes that a command takes at most, and what it prints."""
+    out = env.base / "out"
+    with open(out, "wb") as f:
+        p = env.start(MOPS, *args, stdout=f)
+        _, status, usage = os.wait4(p.pid, 0)
+    p.returncode = os.waitstatus_to_exitcode(status)
+    check(p.returncode, 0)
+    return usage.ru_maxrss << 10, out.read_bytes()
+
+
+def many_changes_are_not_held(env):
+    top, other, n = env.fresh("ws"), env.fresh("ws"), 10000
+    for folder in (top, other):
+        (folder / "a").write_text("1")
+    for i in range(n):
+        (top / f"{i:0250}").touch()
+    few, text = most_memory(env, "diff", other, top)
+    many, doc = most_memory(env, "diff", other, top, "--json")
+    check((text.count(b"\n"), len(json.loads(doc)["changes"])), (n, n))
+    if many - few > len(doc) // 3 * 2:
+        raise Failed(f"{many - few} bytes more for {len(doc)}")
+
+
 def what_cannot_be_compared(env):
     top = workspace(env)
     env.push(top, "demo:1")
@@ -166,5 +191,5 @@ def hostile_names_are_escaped(env):
         raise Failed(out.decode())
 
 
-run([between_bundles_and_folders, in_words_and_exit_codes, what_cannot_be_compared, a_folder_without_a_bundle_file,
-     a_folder_is_read_once, hostile_names_are_escaped])
+run([between_bundles_and_folders, in_words_and_exit_codes, many_changes_are_not_held, what_cannot_be_compared,
+     a_folder_without_a_bundle_file, a_folder_is_read_once, hostile_names_are_escaped])
