@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import MOPSFS, Failed, Skip, is_mounted, wait_for  # noqa: E402
+from mopstest import MOPSFS, Failed, Skip, gone, is_mounted, wait_for  # noqa: E402
 
 
 def bundle(env, ref="demo:1.0"):
@@ -31,14 +31,6 @@ def status(env, at):
     return json.loads(env.mopsfs("status", at, "--json").stdout)
 
 
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def parent_of(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         return int(next(line.split()[1] for line in f if line.startswith("PPid:")))
@@ -47,10 +39,6 @@ def parent_of(pid):
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
         return [int(word) for word in f.read().split()]
-
-
-def gone(*pids):
-    return lambda: not any(alive(p) for p in pids)
 
 
 def mounted(env, *args):
@@ -274,7 +262,7 @@ def a_mount_in_use_is_not_ended_unless_lazily(env):
         if b"in use" not in p.stderr or not is_mounted(at):
             raise Failed(p.stderr)
         env.mopsfs("umount", "--lazy", at)
-        if is_mounted(at) or not alive(worker):
+        if is_mounted(at) or gone(worker)():
             raise Failed("lazy umount")
         if f.read() != b"a\n":
             raise Failed("an open file is not served any more")

@@ -17,7 +17,7 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import MOPSFS, Failed, Skip, is_mounted, wait_for  # noqa: E402
+from mopstest import MOPSFS, Failed, Skip, gone, is_mounted, wait_for  # noqa: E402
 
 INSIDE = "MOPS_TEST_NAMESPACE"
 NOBODY = "65534"
@@ -80,7 +80,7 @@ def mount8_mounts_and_umount8_ends_it(env):
         raise Failed(f"{source} {kind} {options}")
     pid = json.loads(env.mopsfs("status", at, "--json").stdout)["pid"]
     env.run("umount", at)
-    wait_for("the daemon to end", lambda: not os.path.exists(f"/proc/{pid}"), 15)
+    wait_for("the daemon to end", gone(pid), 15)
     if is_mounted(at):
         raise Failed("still mounted")
 

@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import BUILD, DockerRegistry, Failed, is_mounted, wait_for  # noqa: E402
+from mopstest import BUILD, DockerRegistry, Failed, gone, is_mounted, wait_for  # noqa: E402
 
 OLD = {"LD_PRELOAD": str(BUILD / "tests/tools/old_kernel.so"), "ASAN_OPTIONS": "verify_asan_link_order=0"}
 
@@ -124,7 +124,7 @@ def another_mount_at_the_place_is_left(env):
                 if not detached:
                     for pid in reversed(pids):
                         os.kill(pid, signal.SIGCONT)
-            wait_for("the end of the first", lambda pids=pids: not any(os.path.exists(f"/proc/{p}") for p in pids))
+            wait_for("the end of the first", gone(*pids))
             expect(is_mounted(at) and status(env, at)["pid"] == second, "the second is gone")
 
 

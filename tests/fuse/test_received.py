@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import BUILD, MOPSFS, Failed, Skip, is_mounted, wait_for  # noqa: E402
+from mopstest import BUILD, MOPSFS, Failed, Skip, gone, is_mounted, wait_for  # noqa: E402
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 MS_RDONLY, MS_NOSUID, MS_NODEV, MNT_DETACH = 1, 2, 4, 2
@@ -58,15 +58,6 @@ def served(world, *args, **kw):
 
 def readable(at, top):
     mopstest.same(mopstest.snapshot(at), mopstest.snapshot(top))
-
-
-def gone(pid):
-    def probe():
-        try:
-            return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-    return probe
 
 
 def supervisor_of(pid):

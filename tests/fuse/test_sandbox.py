@@ -24,7 +24,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import MOPSFS, DockerRegistry, Failed, Skip, is_mounted, wait_for  # noqa: E402
+from mopstest import MOPSFS, DockerRegistry, Failed, Skip, gone, is_mounted, wait_for  # noqa: E402
 
 USER, WORD = "reader", "open-sesame"
 SYS_ADMIN = 1 << 21
@@ -561,7 +561,7 @@ def a_taken_over_worker_holds_nobody_up(env):
         finally:
             os.kill(s["pid"], signal.SIGKILL)
             link.close()
-        wait_for("the end", lambda: not pathlib.Path(f"/proc/{s['supervisor_pid']}").exists(), 10)
+        wait_for("the end", gone(s["supervisor_pid"]), 10)
 
 
 def the_first_answer_says_all(env):

@@ -19,7 +19,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import MOPSFS, Failed, is_mounted, wait_for  # noqa: E402
+from mopstest import MOPSFS, Failed, gone, is_mounted, wait_for  # noqa: E402
 
 SECONDS = float(os.environ.get("MOPS_STRESS_SECONDS", "15"))
 # A worker under a sanitizer takes longer to start than the others live.
@@ -153,15 +153,6 @@ def children(pid):
 def parent_of(pid):
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         return int(next(line.split()[1] for line in f if line.startswith("PPid:")))
-
-
-def ended(pid):
-    """Also when nobody has asked for its exit status yet."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def status(env, at):
@@ -418,7 +409,7 @@ def workers_that_crash_again_and_again_are_given_up(env):
             deaths += 1
             wait_for("its end", lambda pid=pid: pid not in children(supervisor), 5)
         time.sleep(0.02)
-    wait_for("the supervisor to end", lambda: ended(supervisor), 5)
+    wait_for("the supervisor to end", gone(supervisor), 5)
     if is_mounted(at) or deaths != 8 or "is given up after 8 workers" not in logs(env):
         raise Failed(f"{deaths} deaths\n{logs(env)}")
     if list(pathlib.Path(env.vars["XDG_RUNTIME_DIR"]).glob("mopsfs/*")):
@@ -491,7 +482,7 @@ def umount_works_between_workers(env):
         at, supervisor = mount(env)
         kill(children(supervisor)[0])
         env.mopsfs("umount", at, code=None, timeout=20)
-        wait_for("the supervisor to end", lambda supervisor=supervisor: ended(supervisor), 5)
+        wait_for("the supervisor to end", gone(supervisor), 5)
         if is_mounted(at):
             raise Failed("still mounted")
 

@@ -72,6 +72,16 @@ def wait_for(what, probe, seconds=20.0):
     raise Failed(f"waited {seconds:.0f} s for {what}")
 
 
+def gone(*pids):
+    """A probe: have they ended? Also when nobody has asked for their exit status yet."""
+    def ended(pid):
+        try:
+            return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+    return lambda: all(ended(p) for p in pids)
+
+
 def hang(pid):
     """Stop each thread of a process: one that is not yet stopped could still take a
     request from the kernel, and then stop before anybody knows."""
