@@ -95,7 +95,6 @@ struct fetcher *fetcher_new(const struct fetcher_options *o)
 	f->cache = o->cache;
 	f->memory = fetch_memory_new(o->memory ? o->memory : 64u << 20);
 	f->io_ms = o->io_ms > 0 ? o->io_ms : RETRY_TIMES_DEFAULT.io_ms;
-	f->again_credit = FETCH_AGAIN_COST;
 	f->max_low = o->threads ? o->threads : FETCH_THREADS;
 	start_threads(f, f->max_low + FETCH_EXTRA);
 	return f;

@@ -15,7 +15,8 @@
  *
  * A store that is slow for everybody must not get twice the work: one request
  * may be made again for each twenty that brought something, four on account,
- * two at a time.
+ * two at a time. Nobody begins with any: of a hundred processes that start at
+ * once each would take it.
  */
 #include <assert.h>
 #include <stdlib.h>
