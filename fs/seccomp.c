@@ -18,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/fs.h>
@@ -77,8 +78,6 @@ static const char *const calls[] = {
 	"timerfd_settime",
 	"timerfd_gettime",
 	/* files */
-	"open",
-	"openat",
 	"openat2",
 	"stat",
 	"fstat",
@@ -296,6 +295,31 @@ static int allow_socket_options(scmp_filter_ctx f)
 	return r;
 }
 
+/* Not to make what runs as its owner. openat2() has its mode in memory, where no
+ * filter looks. */
+static int allow_opening(scmp_filter_ctx f)
+{
+	static const struct {
+		const char *call;
+		unsigned flags; /* which argument; the mode is the next */
+	} opens[] = {{"open", 1}, {"openat", 2}};
+	const uint64_t makes = O_CREAT | (O_TMPFILE & ~O_DIRECTORY);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(opens); i++) {
+		unsigned at = opens[i].flags;
+
+		/* Then nobody has to say a mode. */
+		r = allow_if(f, opens[i].call,
+			     SCMP_CMP64(at, SCMP_CMP_MASKED_EQ, makes, 0));
+		if (r == 0)
+			r = allow_if(f, opens[i].call,
+				     SCMP_CMP64(at + 1, SCMP_CMP_MASKED_EQ,
+						S_ISUID | S_ISGID, 0));
+	}
+	return r;
+}
+
 /* That a file was used now; of an open one, by no name. */
 static int allow_touching(scmp_filter_ctx f)
 {
@@ -316,6 +340,8 @@ static int allow_some(scmp_filter_ctx f)
 			 SCMP_A0_64(SCMP_CMP_MASKED_EQ,
 				    CLONE_THREAD | NAMESPACES, CLONE_THREAD));
 
+	if (r == 0)
+		r = allow_opening(f);
 	if (r == 0)
 		r = allow_socket_options(f);
 	if (r == 0)

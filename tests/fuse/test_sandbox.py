@@ -35,7 +35,7 @@ ATTACH, DETACH, GETREGS, SETREGS, STEP = 16, 17, 12, 13, 9
 # x86_64: places in struct user_regs_struct.
 ORIG_RAX, RIP, RSP, RAX, WORDS = 15, 16, 19, 10, 27
 ARGUMENTS = (14, 13, 12, 7, 9, 8)  # rdi rsi rdx r10 r8 r9
-CALLS = {"openat": 257, "execve": 59, "mount": 165, "ptrace": 101, "unlinkat": 263, "kill": 62, "socket": 41,
+CALLS = {"open": 2, "openat": 257, "execve": 59, "mount": 165, "ptrace": 101, "unlinkat": 263, "kill": 62, "socket": 41,
          "bpf": 321, "io_uring_setup": 425, "capset": 126, "fork": 57, "setns": 308, "getpid": 39, "close": 3,
          "umount2": 166, "fcntl": 72, "socketpair": 53, "setsockopt": 54, "chmod": 90, "fchmod": 91, "fchmodat": 268,
          "fchmodat2": 452, "truncate": 76, "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280, "clone": 56,
@@ -262,6 +262,9 @@ def modes_and_times_of_files_stay(env):
             # Where CAP_SYS_ADMIN stays, a thread could have them.
             refused += [("clone", (0x10f00 | space, 0, 0, 0, 0)) for space in (0x20000, 0x4000000, 0x8000000, 0x40000000, 0x2000000)]
             refused += [("sched_setaffinity", (0, 8, times))]
+            make = os.O_WRONLY | os.O_CREAT
+            refused += [("openat", (-100, str(ours) + "2", make, mode)) for mode in (0o4755, 0o2755, 0o6777)]
+            refused += [("openat", (-100, str(ours.parent), os.O_WRONLY | os.O_TMPFILE, 0o4755)), ("open", (str(ours) + "2", make, 0o4755))]
             for name, args in refused:
                 r = t.call(name, *args)
                 expect(r == -errno.ENOSYS, f"{name}{args}: {r}")
