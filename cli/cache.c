@@ -1,4 +1,5 @@
-/* cache: what is in the cache, how much, what must stay, and making room. */
+/* cache: what is in the cache, how much, what must stay, making room, and where
+ * it is. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -196,7 +197,7 @@ static int cache_du(struct run *run, struct cache *c, struct error **errp)
 	json_put_int(&w, "free_bytes", (int64_t)free_bytes);
 	json_put_int(&w, "partial_bytes", (int64_t)u.partial_bytes);
 	json_put_int(&w, "partials", (int64_t)u.partials);
-	json_put_str(&w, "path", cache_path(c));
+	output_put_text(&w, "path", cache_path(c));
 	json_end_object(&w);
 	output_json(&doc);
 	return 0;
@@ -338,13 +339,39 @@ static int cache_unpin_ref(struct run *run, struct cache *c,
 	return pin(run, c, false, errp);
 }
 
+/*
+ * path
+ */
+
+static int cache_say_path(struct run *run, struct cache *c, struct error **errp)
+{
+	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
+	struct json_writer w;
+
+	(void)errp;
+	if (!run->cli->json) {
+		print_line(stdout, "%s", cache_path(c));
+		return 0;
+	}
+	json_writer_init(&w, &doc);
+	json_begin_object(&w, NULL);
+	output_put_text(&w, "path", cache_path(c));
+	json_end_object(&w);
+	output_json(&doc);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	unsigned args; /* with the name */
 	int (*run)(struct run *run, struct cache *c, struct error **errp);
 } actions[] = {
-	{"ls", 1, cache_ls},       {"du", 1, cache_du},           {"gc", 1, gc},
-	{"pin", 2, cache_pin_ref}, {"unpin", 2, cache_unpin_ref},
+	{"ls", 1, cache_ls},
+	{"du", 1, cache_du},
+	{"gc", 1, gc},
+	{"pin", 2, cache_pin_ref},
+	{"unpin", 2, cache_unpin_ref},
+	{"path", 1, cache_say_path},
 };
 
 static int check_flags(const struct cli *cli, struct error **errp)
@@ -367,9 +394,10 @@ int verb_cache(struct cli *cli, struct error **errp)
 	while (i < ARRAY_SIZE(actions) && strcmp(actions[i].name, name) != 0)
 		i++;
 	if (i == ARRAY_SIZE(actions))
-		return error_set(errp, EINVAL,
-				 "'cache %s' is none of ls, du, gc, pin, unpin",
-				 name);
+		return error_set(
+			errp, EINVAL,
+			"'cache %s' is none of ls, du, gc, pin, unpin, path",
+			name);
 	if (cli->n_args != actions[i].args)
 		return error_set(errp, EINVAL, "'cache %s' wants %s", name,
 				 actions[i].args == 1

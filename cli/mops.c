@@ -33,7 +33,7 @@ static const struct verb verbs[] = {
 	 options_rm, verb_rm},
 	{"verify", "[REF]", "check a bundle at its registry, or the cache", 0,
 	 1, options_verify, verb_verify},
-	{"cache", "ls|du|gc|pin|unpin [REF|DIGEST]",
+	{"cache", "ls|du|gc|pin|unpin|path [REF|DIGEST]",
 	 "see what is cached, keep it, or make room", 1, 2, options_cache,
 	 verb_cache},
 	{"export", "REF|DIR", "write a deterministic archive", 1, 1,

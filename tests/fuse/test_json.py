@@ -155,6 +155,9 @@ def to_this_machine(w, env, top, ref):
     w.error("tags", code=2)
     w.mops("mops cache ls", "cache", "ls")
     w.mops("mops cache du", "cache", "du")
+    where = w.mops("mops cache path", "cache", "path")["path"]
+    if env.mops("cache", "path").stdout.decode() != where + "\n" or where != os.path.realpath(env.cache()):
+        raise Failed(f"the cache is not at {where}")
     w.mops("mops cache pin", "cache", "pin", ref)
     w.mops("mops cache pin", "cache", "unpin", ref)
     w.mops("mops verify --cache", "verify", "--cache")
