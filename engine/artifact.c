@@ -137,7 +137,7 @@ static int open_it(struct session *s, const struct reference *ref,
 {
 	int r = session_registry(s, ref, &a->registry, errp);
 
-	a->repo = ref->repo ? ref->repo : "";
+	a->repo = reference_repo(ref);
 	a->digest = ref->digest;
 	if (r == 0 && !ref->has_digest)
 		r = a->registry->ops->resolve(a->registry, a->repo, ref->tag,

@@ -27,7 +27,7 @@ static int find_registry(struct bundle *b, struct error **errp)
 		b->registry = NULL;
 	b->remote = (struct remote){
 		.registry = b->registry,
-		.repo = b->ref.repo ? b->ref.repo : "",
+		.repo = reference_repo(&b->ref),
 		.stores = session_stores(b->session),
 	};
 	return 0;

@@ -38,6 +38,12 @@ char *reference_cache_key(const struct reference *r);
 /* Key under which cache refs remember where bundle @d came from: "…@sha256:…".
  * Heap; NULL when it cannot be one. */
 char *reference_digest_key(const struct reference *r, const struct digest *d);
+/* The repository to read from. A folder's bundle may be named by its digest
+ * alone; its blobs are found under any name. */
+static inline const char *reference_repo(const struct reference *r)
+{
+	return r->repo ? r->repo : "any";
+}
 void reference_release(struct reference *r);
 #define cleanup_reference __attribute__((cleanup(reference_release)))
 

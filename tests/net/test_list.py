@@ -47,4 +47,15 @@ def not_from_a_registry_that_does_not_say(env):
     env.mops("list", "x", code=2)
 
 
-run([in_the_embedded_registry, in_a_registry_below_a_prefix, not_from_a_registry_that_does_not_say])
+def a_folder_by_a_digest_alone(env):
+    top = workspace(env)
+    digest = env.push(top, f"oci:{env.base}/folder:a:1")["digest"]
+    ref = f"oci:{env.base}/folder@{digest}"
+    env.new_cache()
+    check(env.mops("cat", ref, "a").stdout, b"a")
+    env.mops("verify", ref, "--deep")
+    env.mops("resolve", f"oci:{env.base}/folder@sha256:{'0' * 64}", code=1)
+
+
+run([in_the_embedded_registry, in_a_registry_below_a_prefix, not_from_a_registry_that_does_not_say,
+     a_folder_by_a_digest_alone])
