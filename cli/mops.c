@@ -29,6 +29,8 @@ static const struct verb verbs[] = {
 	 options_diff, verb_diff},
 	{"list", "", "list the bundles of a registry", 0, 0, NULL, verb_list},
 	{"tags", "NAME", "list the tags of a bundle", 1, 1, NULL, verb_tags},
+	{"copy", "SRC DST", "copy a bundle to another registry or folder", 2, 2,
+	 options_copy, verb_copy},
 	{"rm", "REF", "have a registry forget a tag or a manifest", 1, 1,
 	 options_rm, verb_rm},
 	{"verify", "[REF]", "check a bundle at its registry, or the cache", 0,

@@ -7,10 +7,11 @@
 extern const struct arg_option options_init[], options_plan[], options_push[],
 	options_pull[], options_rm[], options_materialize[], options_ls[],
 	options_verify[], options_export[], options_import[], options_scan[],
-	options_cache[], options_diff[];
+	options_cache[], options_diff[], options_copy[];
 
 int verb_cache(struct cli *cli, struct error **errp);
 int verb_cat(struct cli *cli, struct error **errp);
+int verb_copy(struct cli *cli, struct error **errp);
 int verb_diff(struct cli *cli, struct error **errp);
 int verb_doctor(struct cli *cli, struct error **errp);
 int verb_export(struct cli *cli, struct error **errp);

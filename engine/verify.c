@@ -222,7 +222,7 @@ int verify_bundle(struct bundle *b, const struct verify_options *o,
 	totals(&v);
 	r = run(&v, errp);
 	for (size_t i = 0; i < b->root.n_layers; i++)
-		tree_closep(&v.layers[i].tree);
+		tree_closep(&v.layers[i]);
 	free(v.layers);
 	progress_free(v.progress);
 	pool_free(v.pool);

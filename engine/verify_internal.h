@@ -25,9 +25,7 @@ struct verify {
 	struct progress *progress;
 	struct mutex lock; /* of out, and around report() */
 	struct verify_result *out;
-	struct verify_layer {
-		struct tree *tree; /* NULL: could not be had */
-	} * layers;
+	struct tree **layers; /* their trees; NULL: could not be had */
 };
 
 /* What a finding is about. */

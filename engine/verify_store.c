@@ -167,8 +167,8 @@ int verify_externals(struct verify *v, struct error **errp)
 	int r = 0;
 
 	for (size_t i = 0; i < v->b->root.n_layers; i++)
-		if (v->layers[i].tree)
-			collect(v->layers[i].tree, &e);
+		if (v->layers[i])
+			collect(v->layers[i], &e);
 	v->out->externals = e.n;
 	if (e.n && !v->b->remote.stores)
 		verify_unchecked(v, NULL, "externals: not checked: offline");

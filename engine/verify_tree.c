@@ -8,8 +8,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "engine/role_tree.h"
 #include "engine/tar.h"
-#include "engine/tree_builder.h"
 #include "engine/verify_internal.h"
 
 /*
@@ -198,10 +198,10 @@ static void check_layer(struct verify *v, size_t i)
 	const struct verify_about about = {
 		.digest = &v->b->root.layers[i].tree.digest};
 	cleanup_error struct error *err = NULL;
-	int r = bundle_layer_tree(v->b, i, v->op, &v->layers[i].tree, &err);
+	int r = bundle_layer_tree(v->b, i, v->op, &v->layers[i], &err);
 
 	if (r >= 0)
-		r = check_tree(v, v->layers[i].tree, &err);
+		r = check_tree(v, v->layers[i], &err);
 	if (r < 0 && r != -ECANCELED)
 		verify_failed(v, &about, r, err, what);
 }
@@ -210,30 +210,6 @@ static void check_layer(struct verify *v, size_t i)
  * Merged trees.
  */
 
-static int rebuild(struct verify *v, const struct root_role *role,
-		   struct digest *ret, struct error **errp)
-{
-	const struct root *root = &v->b->root;
-	size_t room = (role->n_layers + 1) * sizeof(void *);
-	cleanup_free struct tree **layers = xmalloc(room);
-	cleanup_free const char **names = xmalloc(room);
-	cleanup_free void *buf = NULL;
-	size_t len;
-	int r;
-
-	for (size_t i = 0; i < role->n_layers; i++) {
-		layers[i] = v->layers[role->layers[i]].tree;
-		names[i] = root->layers[role->layers[i]].name;
-		if (!layers[i])
-			return error_set(errp, EIO, "layer '%s' is missing",
-					 names[i]);
-	}
-	r = tree_merge(layers, names, role->n_layers, &buf, &len, errp);
-	if (r >= 0)
-		*ret = digest_of_buf(buf, len);
-	return r;
-}
-
 static void check_role(struct verify *v, const struct root_role *role)
 {
 	cleanup_free char *what = xasprintf("role '%s'", role->name);
@@ -241,12 +217,8 @@ static void check_role(struct verify *v, const struct root_role *role)
 	struct digest want = {0};
 	const struct verify_about about = {.digest = &want,
 					   .found = &role->tree.digest};
-	int r = 0;
+	int r = role_tree_digest(&v->b->root, role, v->layers, &want, &err);
 
-	if (role->n_layers == 1)
-		want = v->b->root.layers[role->layers[0]].tree.digest;
-	else
-		r = rebuild(v, role, &want, &err);
 	if (r < 0)
 		/* Layers that disagree cannot have made a bundle. */
 		verify_failed(v, NULL, r == -EIO ? r : -EBADMSG, err, what);

@@ -408,11 +408,24 @@ static bool adapt(struct upload *u, enum attempt a,
 	return false;
 }
 
-/* A failure of our own, or a final word, leaves a session that nobody will
- * use. */
-static void clean_up(struct upload *u, enum attempt a)
+/*
+ * A failure of our own, or a final word, leaves a session that nobody will use.
+ * It is kept when it can be found again and what it has is right: bytes that
+ * could not be read now (they may come from another registry) can be later.
+ */
+static bool is_of_use(const struct upload *u, enum attempt a,
+		      const struct http_response *answer)
 {
-	if (a != ATTEMPT_LOCAL && a != ATTEMPT_REJECTED)
+	if (a != ATTEMPT_LOCAL)
+		return a != ATTEMPT_REJECTED;
+	return u->record.fd >= 0 && answer->code != -EBADMSG &&
+	       answer->code != -ESTALE && answer->code != -EINVAL;
+}
+
+static void clean_up(struct upload *u, enum attempt a,
+		     const struct http_response *answer)
+{
+	if (is_of_use(u, a, answer))
 		return;
 	if (u->at.host)
 		registry_http_close_session(u->h, u->repo, &u->at, u->stranger,
@@ -456,7 +469,7 @@ static int upload(struct upload *u, struct error **errp)
 				return 0;
 			continue;
 		}
-		clean_up(u, a);
+		clean_up(u, a, &answer);
 		r = http_again(&retry, a, &answer, u->op, &err, errp);
 	}
 	return r;

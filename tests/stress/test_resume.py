@@ -2,122 +2,19 @@
 """A push of 300 MB that is killed after 100 MB, and begun again.
 
 MOPS_STRESS_ROUNDS is how often (2)."""
-import hashlib
-import http.server
-import itertools
 import os
 import pathlib
 import re
 import signal
 import sys
-import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from mopstest import MOPS, DockerRegistry, Failed, LocalServer, run, wait_for, write_random  # noqa: E402
+from mopstest import MOPS, DockerRegistry, Failed, run, wait_for, write_random  # noqa: E402
+from keeping_registry import KeepingRegistry  # noqa: E402
 
 ROUNDS = int(os.environ.get("MOPS_STRESS_ROUNDS", "2"))
 SIZE, KILLED_AT, AGAIN_MAX = 300_000_000, 100_000_000, 200_000_000
-
-
-class KeepingRegistry:
-    """Takes pushes and keeps what it got of an upload that broke off. With
-    @whole_pieces, only what came in a request that arrived to its end; then it
-    refuses large ones, as some proxies do. While it does not go on it
-    takes nothing behind KILLED_AT: no push ends before it is killed."""
-
-    LIMIT = 40_000_000
-
-    def __init__(self, env, whole_pieces=False):
-        self.received, self.sessions, self.blobs, self.manifests = 0, {}, {}, {}
-        self.names = itertools.count()  # next() of it is one step: no two sessions get the same
-        self.goes_on = threading.Event()
-        self.lock, self.bodies = threading.Lock(), 0  # being received
-        registry = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *args):
-                pass
-
-            def answer(self, status, **headers):
-                self.send_response(status)
-                headers.setdefault("Content_Length", "0")
-                for k, v in headers.items():
-                    self.send_header(k.replace("_", "-"), str(v))
-                self.end_headers()
-
-            def body(self, into):
-                left = int(self.headers.get("Content-Length") or 0)
-                with registry.lock:
-                    registry.bodies += 1
-                try:
-                    self.take(left, into)
-                finally:
-                    with registry.lock:
-                        registry.bodies -= 1
-
-            def take(self, left, into):
-                while left:
-                    if registry.kept() >= KILLED_AT:
-                        registry.goes_on.wait()
-                    data = self.rfile.read(min(left, 1 << 18))
-                    if not data:
-                        raise ConnectionError("cut")
-                    into += data
-                    registry.received += len(data)
-                    left -= len(data)
-
-            def route(self):
-                parts = self.path.split("?")[0].split("/")
-                if parts[-2] == "manifests":
-                    return self.manifest(parts[-1])
-                if parts[-1] == "" and self.command == "POST":
-                    name = f"s{next(registry.names)}"
-                    registry.sessions[name] = bytearray()
-                    return self.answer(202, Location=f"{self.path}{name}")
-                if parts[-2] == "uploads":
-                    return self.session(parts[-1])
-                size = registry.blobs.get(parts[-1])
-                return self.answer(404) if size is None else self.answer(200, Content_Length=size)
-
-            def manifest(self, ref):
-                if self.command == "PUT":
-                    data = bytearray()
-                    self.body(data)
-                    registry.manifests[ref] = "sha256:" + hashlib.sha256(data).hexdigest()
-                    return self.answer(201)
-                return self.answer(404)
-
-            def session(self, name):
-                got = registry.sessions.get(name)
-                if got is None:
-                    return self.answer(404)
-                if self.command in ("PUT", "PATCH"):
-                    if whole_pieces and int(self.headers.get("Content-Length") or 0) > registry.LIMIT:
-                        self.close_connection = True
-                        return self.answer(413)
-                    piece = bytearray() if whole_pieces else got
-                    self.body(piece)
-                    if whole_pieces:
-                        got += piece
-                if self.command == "PUT":
-                    digest = "sha256:" + hashlib.sha256(got).hexdigest()
-                    if digest not in self.path.replace("%3A", ":"):
-                        return self.answer(400)
-                    registry.blobs[digest] = len(got)
-                    del registry.sessions[name]
-                    return self.answer(201)
-                return self.answer(204 if self.command == "GET" else 202, Range=f"0-{max(len(got) - 1, 0)}",
-                                   Location=self.path)
-
-            do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = route
-
-        self.host = LocalServer(env, Handler).host
-
-    def kept(self):
-        return sum(map(len, list(self.sessions.values())))
 
 
 def make_bundle(env, seed):
@@ -160,11 +57,11 @@ def resumed(env, registry):
 
 
 def what_the_registry_kept_is_not_sent_again(env):
-    resumed(env, KeepingRegistry(env))
+    resumed(env, KeepingRegistry(env, KILLED_AT))
 
 
 def whole_chunks_are_not_sent_again(env):
-    resumed(env, KeepingRegistry(env, whole_pieces=True))
+    resumed(env, KeepingRegistry(env, KILLED_AT, whole_pieces=True))
 
 
 def a_session_that_cannot_go_on_is_begun_anew(env):
@@ -196,7 +93,7 @@ def a_session_that_cannot_go_on_is_begun_anew(env):
 
 def records_are_for_their_owner(env):
     """A location may be a capability, and names no secret in logs."""
-    registry = KeepingRegistry(env)
+    registry = KeepingRegistry(env, KILLED_AT)
     kill_at(env, make_bundle(env, "modes"), f"{registry.host}/team/model:v", registry.kept)
     registry.goes_on.set()
     folder = env.base / "state/mops/uploads"
