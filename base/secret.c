@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/alloc.h"
+
 void wipe_free(void *p, size_t n)
 {
 	if (p)
@@ -22,6 +24,13 @@ void strbuf_wipe(struct strbuf *sb)
 	if (sb->buf)
 		explicit_bzero(sb->buf, sb->cap);
 	strbuf_release(sb);
+}
+
+void strbuf_make_room(struct strbuf *sb, size_t n)
+{
+	strbuf_release(sb);
+	sb->cap = n + 1;
+	sb->buf = xcalloc(sb->cap, 1);
 }
 
 void secrets_stay_out_of_cores(void)

@@ -21,6 +21,8 @@ void secrets_stay_out_of_cores(void);
 /* A strbuf whose bytes are overwritten when it is released. Make room for all
  * of it before the first secret goes in: growing leaves copies behind. */
 void strbuf_wipe(struct strbuf *sb);
+/* @sb is empty; @n bytes fit in from here on. */
+void strbuf_make_room(struct strbuf *sb, size_t n);
 #define cleanup_secret_strbuf __attribute__((cleanup(strbuf_wipe)))
 
 #endif

@@ -62,7 +62,7 @@ static void say_login(const struct registry_probe *p, bool anonymous,
 static void say_refused(const struct registry_probe *p, const char *host,
 			const struct error *err, struct findings *f)
 {
-	cleanup_free char *remedy = xasprintf("try 'docker login %s'", host);
+	cleanup_free char *remedy = xasprintf("try 'mops login %s'", host);
 	cleanup_error struct error *whole = error_copy(err);
 
 	if (p->login_from)

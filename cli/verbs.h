@@ -7,7 +7,7 @@
 extern const struct arg_option options_init[], options_plan[], options_push[],
 	options_pull[], options_rm[], options_materialize[], options_ls[],
 	options_verify[], options_export[], options_import[], options_scan[],
-	options_cache[], options_diff[], options_copy[];
+	options_cache[], options_diff[], options_copy[], options_login[];
 
 int verb_cache(struct cli *cli, struct error **errp);
 int verb_cat(struct cli *cli, struct error **errp);
@@ -18,6 +18,8 @@ int verb_export(struct cli *cli, struct error **errp);
 int verb_import(struct cli *cli, struct error **errp);
 int verb_init(struct cli *cli, struct error **errp);
 int verb_list(struct cli *cli, struct error **errp);
+int verb_login(struct cli *cli, struct error **errp);
+int verb_logout(struct cli *cli, struct error **errp);
 int verb_ls(struct cli *cli, struct error **errp);
 int verb_materialize(struct cli *cli, struct error **errp);
 int verb_plan(struct cli *cli, struct error **errp);

@@ -277,7 +277,7 @@ static int refuse_secrets(const char *s, struct error **errp)
 		r = error_set(errp, EINVAL,
 			      "a reference has no '@' before its host");
 		return error_hint(errp, r,
-				  "credentials come from 'docker login', never "
+				  "credentials come from 'mops login', never "
 				  "from a reference");
 	}
 	return 0;

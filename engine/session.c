@@ -233,10 +233,10 @@ const struct object_stores *session_stores(struct session *s)
 	return &s->stores;
 }
 
-static int registry_http_locked(struct session *s, const char *host,
-				struct registry **ret, struct error **errp)
+static struct registry_http_options registry_options(const struct session *s,
+						     const char *host)
 {
-	struct registry_http_options o = {
+	return (struct registry_http_options){
 		.host = host,
 		.plain_http = s->settings->plain_http,
 		.tls = wants_tls(s->settings),
@@ -244,6 +244,12 @@ static int registry_http_locked(struct session *s, const char *host,
 		.uploads = s->settings->uploads_dir,
 		.times = s->settings->times,
 	};
+}
+
+static int registry_http_locked(struct session *s, const char *host,
+				struct registry **ret, struct error **errp)
+{
+	struct registry_http_options o = registry_options(s, host);
 	int r = http_locked(s, errp);
 
 	if (r < 0)
@@ -354,6 +360,40 @@ int session_registry(struct session *s, const struct reference *ref,
 	else
 		r = registry_locked(s, ref, ret, errp);
 	mutex_unlock(&s->lock);
+	return r;
+}
+
+static int open_to_try(struct session *s, const char *host,
+		       struct credentials *c, struct registry **ret,
+		       struct error **errp)
+{
+	struct registry_http_options o = registry_options(s, host);
+	int r;
+
+	o.credentials = c;
+	mutex_lock(&s->lock);
+	r = http_locked(s, errp);
+	mutex_unlock(&s->lock);
+	return r < 0 ? r : registry_http_new(s->http, &o, ret, errp);
+}
+
+int session_try_login(struct session *s, const char *host,
+		      const struct login *login, bool *ret_asked,
+		      const struct op *op, struct error **errp)
+{
+	struct credentials *c;
+	struct registry *reg = NULL;
+	int r;
+
+	if (s->settings->offline)
+		return error_set_kind(errp, ERROR_DOWNLOAD, ENOTCONN,
+				      "offline: '%s' is not asked", host);
+	c = credentials_of(login);
+	r = open_to_try(s, host, c, &reg, errp);
+	if (r >= 0)
+		r = registry_http_try_login(reg, ret_asked, op, errp);
+	registry_free(reg);
+	credentials_free(c);
 	return r;
 }
 

@@ -36,6 +36,12 @@ int session_fetcher(struct session *s, struct fetcher **ret,
  * With --offline an HTTP registry is -ENOTCONN. */
 int session_registry(struct session *s, const struct reference *ref,
 		     struct registry **ret, struct error **errp);
+/* Try @login at the registry of @host, before it is kept: see
+ * registry_http_try_login(). */
+struct login;
+int session_try_login(struct session *s, const char *host,
+		      const struct login *login, bool *ret_asked,
+		      const struct op *op, struct error **errp);
 /* With --offline that of file:// alone. */
 const struct object_stores *session_stores(struct session *s);
 

@@ -7,6 +7,8 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "base/path.h"
+#include "base/secret.h"
 #include "storage/program.h"
 
 #define SUFFIX_MAX   64
@@ -61,42 +63,110 @@ int credential_helper_parse(const char *buf, size_t n, struct login *ret,
 	return 1;
 }
 
-static int ask(char *program, const char *server, struct login *ret,
-	       const struct op *op, struct error **errp)
+/* A question to a helper, and its answer. */
+struct ask {
+	const char *suffix, *server;
+	const char *action;
+	const char *input; /* for its standard input */
+	/* What a success says; NULL: nothing of interest. */
+	int (*take)(const char *text, struct login *ret, struct error **errp);
+	struct login *ret;
+};
+
+static int ask(const struct ask *a, char *program, const struct op *op,
+	       struct error **errp)
 {
-	char *argv[] = {program, (char *)"get", NULL};
+	char *argv[] = {program, (char *)a->action, NULL};
 	cleanup_program_output char *text = NULL;
 	int status = 0;
-	int r = program_run(argv, server, &text, &status, op, errp);
+	int r = program_run(argv, a->input, &text, &status, op, errp);
 
 	if (r < 0)
 		return r;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return credential_helper_parse(text, strlen(text), ret, errp);
+		return a->take ? a->take(text, a->ret, errp) : 1;
 	if (WIFEXITED(status) &&
 	    strncmp(text, NOT_FOUND, strlen(NOT_FOUND)) == 0)
 		return 0;
 	return program_failed(status, EIO, errp);
 }
 
-int credential_helper_get(const char *suffix, const char *server,
-			  struct login *ret, const struct op *op,
-			  struct error **errp)
+/* 1: done; 0: it has nothing of the kind. */
+static int find_and_ask(const struct ask *a, const struct op *op,
+			struct error **errp)
 {
 	cleanup_free char *program = NULL;
 	cleanup_free char *name = NULL;
 	int r;
 
-	if (!is_suffix(suffix))
+	if (!is_suffix(a->suffix))
 		return error_set(errp, EINVAL,
-				 "'%s' is no credential helper's name", suffix);
-	name = xasprintf("docker-credential-%s", suffix);
-	if (!is_server(server))
+				 "'%s' is no credential helper's name",
+				 a->suffix);
+	name = xasprintf("docker-credential-%s", a->suffix);
+	if (!is_server(a->server))
 		return error_set(errp, EINVAL, "%s is not asked about '%s'",
-				 name, server);
+				 name, a->server);
 	program = program_find(name);
 	if (!program)
 		return error_set(errp, EIO, "%s is not in PATH", name);
-	r = ask(program, server, ret, op, errp);
+	r = ask(a, program, op, errp);
 	return r < 0 ? error_prefix(errp, r, "%s", name) : r;
+}
+
+static int take_login(const char *text, struct login *ret, struct error **errp)
+{
+	return credential_helper_parse(text, strlen(text), ret, errp);
+}
+
+int credential_helper_get(const char *suffix, const char *server,
+			  struct login *ret, const struct op *op,
+			  struct error **errp)
+{
+	const struct ask a = {suffix, server, "get", server, take_login, ret};
+
+	return find_and_ask(&a, op, errp);
+}
+
+int credential_helper_store(const char *suffix, const char *server,
+			    const struct login *login, const struct op *op,
+			    struct error **errp)
+{
+	size_t room = 6 * (strlen(server) + strlen(login->user) +
+			   strlen(login->secret)) +
+		      256;
+	cleanup_secret_strbuf struct strbuf doc = STRBUF_INIT;
+	struct ask a = {suffix, server, "store", NULL, NULL, NULL};
+	struct json_writer w;
+	int r;
+
+	if (!utf8_valid(login->user, strlen(login->user)) ||
+	    !utf8_valid(login->secret, strlen(login->secret)))
+		return error_set(errp, EINVAL,
+				 "user and password are not UTF-8, which "
+				 "docker-credential-%s wants",
+				 suffix);
+	strbuf_make_room(&doc, room);
+	json_writer_init(&w, &doc);
+	json_begin_object(&w, NULL);
+	json_put_str(&w, "Secret", login->secret);
+	json_put_str(&w, "ServerURL", server);
+	json_put_str(&w, "Username", login->user);
+	json_end_object(&w);
+	a.input = strbuf_str(&doc);
+	r = find_and_ask(&a, op, errp);
+	if (r == 0)
+		return error_set(errp, EIO,
+				 "docker-credential-%s has not kept it",
+				 suffix);
+	return r < 0 ? r : 0;
+}
+
+int credential_helper_erase(const char *suffix, const char *server,
+			    const struct op *op, struct error **errp)
+{
+	const struct ask a = {suffix, server, "erase", server, NULL, NULL};
+	int r = find_and_ask(&a, op, errp);
+
+	return r < 0 ? r : !r;
 }

@@ -1,6 +1,6 @@
 /*
- * Programs that keep credentials: docker-credential-<suffix>, asked with "get"
- * and the server's name on standard input.
+ * Programs that keep credentials: docker-credential-<suffix>, asked with
+ * "get", "store" or "erase", and what that is about on standard input.
  *
  * Threads: any that may wait: never one that serves a mount, since the program
  * may touch it.
@@ -20,6 +20,14 @@
 int credential_helper_get(const char *suffix, const char *server,
 			  struct login *ret, const struct op *op,
 			  struct error **errp);
+
+/* Have it keep @login for @server, or forget what it has: 0, or 1 when that was
+ * nothing; -errno as above. */
+int credential_helper_store(const char *suffix, const char *server,
+			    const struct login *login, const struct op *op,
+			    struct error **errp);
+int credential_helper_erase(const char *suffix, const char *server,
+			    const struct op *op, struct error **errp);
 
 /* What such a program prints: {"Username":…,"Secret":…}. 1 or -EINVAL. */
 int credential_helper_parse(const char *buf, size_t n, struct login *ret,

@@ -11,7 +11,8 @@
 #include "storage/docker_config.h"
 
 struct credentials {
-	char **files; /* in their order */
+	char **files; /* in their order, or */
+	const struct login *login;
 };
 
 static const char *variable(const char *name)
@@ -32,23 +33,45 @@ static void add(struct credentials *c, char *take_file)
 		strv_append(&c->files, take_file);
 }
 
+/* NULL: it has no name. */
+static char *docker_file(void)
+{
+	const char *docker = variable("DOCKER_CONFIG");
+
+	return docker ? below(docker, "config.json")
+		      : below(variable("HOME"), ".docker/config.json");
+}
+
+char *credentials_file(void)
+{
+	const char *file = variable("REGISTRY_AUTH_FILE");
+
+	return file ? xstrdup(file) : docker_file();
+}
+
 struct credentials *credentials_new(void)
 {
 	struct credentials *c = xcalloc(1, sizeof(*c));
 	const char *home = variable("HOME");
 	const char *file = variable("REGISTRY_AUTH_FILE");
-	const char *docker = variable("DOCKER_CONFIG");
 	const char *runtime = variable("XDG_RUNTIME_DIR");
 	const char *config = variable("XDG_CONFIG_HOME");
 
 	add(c, file ? xstrdup(file) : NULL);
-	add(c, docker ? below(docker, "config.json")
-		      : below(home, ".docker/config.json"));
+	add(c, docker_file());
 	add(c, runtime ? below(runtime, "containers/auth.json")
 		       : xasprintf("/run/containers/%u/auth.json",
 				   (unsigned)geteuid()));
 	add(c, config ? below(config, "containers/auth.json")
 		      : below(home, ".config/containers/auth.json"));
+	return c;
+}
+
+struct credentials *credentials_of(const struct login *login)
+{
+	struct credentials *c = xcalloc(1, sizeof(*c));
+
+	c->login = login;
 	return c;
 }
 
@@ -126,6 +149,13 @@ int credentials_get(const struct credentials *c, const char *host,
 		    const char *repo, struct login *ret, const struct op *op,
 		    struct error **errp)
 {
+	if (c->login) {
+		*ret = (struct login){
+			.user = xstrdup(c->login->user),
+			.secret = xstrdup(c->login->secret),
+		};
+		return 1;
+	}
 	return look_up(c, host, repo, ret, NULL, op, errp);
 }
 

@@ -23,6 +23,8 @@ struct credentials;
 
 /* The environment is looked at here, the files not before a look-up. */
 struct credentials *credentials_new(void);
+/* One login, whatever is asked for; @login outlives it. */
+struct credentials *credentials_of(const struct login *login);
 /* For repository @repo (NULL: none) of @host. 1 found, 0 there is nothing, or
  * -errno: a malformed file is -EINVAL. */
 int credentials_get(const struct credentials *c, const char *host,
@@ -34,5 +36,26 @@ int credentials_source(const struct credentials *c, const char *host,
 		       const char *repo, char **ret, const struct op *op,
 		       struct error **errp);
 void credentials_free(struct credentials *c);
+
+/*
+ * Keep a login in the first of the files that has a name: $REGISTRY_AUTH_FILE,
+ * or docker's; with the helper that this names, if it does. Whoever reads the
+ * file meanwhile finds it whole, old or new. It is its owner's alone.
+ */
+struct login_place {
+	char *file;
+	char *helper; /* NULL: none, the login itself is in the file */
+};
+/* Its name. Heap; NULL: there is no HOME. */
+char *credentials_file(void);
+void login_place_release(struct login_place *p);
+#define cleanup_login_place __attribute__((cleanup(login_place_release)))
+/* @login has user and secret. */
+int credentials_store(const char *host, const struct login *login,
+		      struct login_place *ret, const struct op *op,
+		      struct error **errp);
+/* 1: forgotten, 0: there was none. */
+int credentials_forget(const char *host, struct login_place *ret,
+		       const struct op *op, struct error **errp);
 
 #endif

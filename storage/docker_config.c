@@ -92,6 +92,11 @@ static size_t fit(const char *key, const char *host, const char *repo)
 	return 2 + n;
 }
 
+bool docker_config_is_key_of(const char *key, const char *host)
+{
+	return fit(key, host, NULL) > 0;
+}
+
 /*
  * Entries.
  */

@@ -42,4 +42,21 @@ bool docker_config_is_hub(const char *host);
 /* How helpers and files name @host: itself, or Docker Hub's URL of old. */
 const char *docker_config_server(const char *host);
 
+/* Is @key, of `auths` or `credHelpers`, one of @host as a whole? */
+bool docker_config_is_key_of(const char *key, const char *host);
+
+struct docker_config_edit {
+	const char *host;
+	bool remove; /* its entries, else one is written: */
+	/* User and secret; NULL: nothing, a helper has them. */
+	const struct login *login;
+};
+
+/* The text of a file (of none: 0 bytes) after the edit, heap: wipe it.
+ * *@ret_had: there was an entry of the host. Entries of repositories
+ * ("host/team") stay. -EINVAL when malformed. */
+int docker_config_edit(const char *text, size_t n,
+		       const struct docker_config_edit *e, char **ret,
+		       bool *ret_had, struct error **errp);
+
 #endif

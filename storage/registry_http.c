@@ -93,6 +93,13 @@ static int parse_host(const char *scheme, const char *host,
 	return error_set(errp, EINVAL, "'%s' is no registry host", host);
 }
 
+int registry_http_check_host(const char *host, struct error **errp)
+{
+	cleanup_http_url struct http_url url = {0};
+
+	return parse_host("https", host, &url, errp);
+}
+
 /* Docker Hub's API is not at the host that references name. */
 static const char *api_host(const char *host)
 {

@@ -31,4 +31,12 @@ int registry_http_new(struct http_client *client,
 		      const struct registry_http_options *o,
 		      struct registry **ret, struct error **errp);
 
+/* Is it a host, "host[:port]"? -EINVAL. */
+int registry_http_check_host(const char *host, struct error **errp);
+
+/* Does it accept the credentials that it was made with? -EACCES. *@ret_asked
+ * is false when it wants none, and so says nothing about them. */
+int registry_http_try_login(struct registry *r, bool *ret_asked,
+			    const struct op *op, struct error **errp);
+
 #endif

@@ -88,7 +88,7 @@ int registry_http_refused(const struct registry_http *h,
 	if (what)
 		error_prefix(errp, -code, "%s", what);
 	if (r->status == 401)
-		error_hint(errp, -code, "try 'docker login %s'", h->host);
+		error_hint(errp, -code, "try 'mops login %s'", h->host);
 	return -code;
 }
 

@@ -124,6 +124,9 @@ struct challenges;
 enum attempt auth_way_choose(const struct registry_http *h,
 			     const struct challenges *cs, struct auth_way *ret,
 			     struct error **errp);
+/* Is token service @u the registry's own, or one that the user allowed? */
+bool auth_may_see_login(const struct registry_http *h,
+			const struct http_url *u);
 /* Ask the token service: *@ret is "Bearer …", heap (wipe it). */
 enum attempt registry_http_token(struct registry_http *h,
 				 const struct auth_way *way,

@@ -108,7 +108,7 @@ enum attempt auth_way_choose(const struct registry_http *h,
  * Whom a login is shown.
  */
 
-static bool is_allowed(const struct registry_http *h, const struct http_url *u)
+bool auth_may_see_login(const struct registry_http *h, const struct http_url *u)
 {
 	cleanup_free char *with_port = xasprintf("%s:%u", u->host, u->port);
 
@@ -249,10 +249,10 @@ static enum attempt refused(struct token_ask *k, struct error **errp)
 	if (a == ATTEMPT_UNAUTHORIZED && k->logged_in)
 		error_hint(errp, 0,
 			   "the stored login was not accepted: renew it with "
-			   "'docker login %s', or go without by --anonymous",
+			   "'mops login %s', or go without by --anonymous",
 			   k->h->host);
 	else if (a == ATTEMPT_UNAUTHORIZED)
-		error_hint(errp, 0, "try 'docker login %s'", k->h->host);
+		error_hint(errp, 0, "try 'mops login %s'", k->h->host);
 	return a;
 }
 
@@ -301,7 +301,7 @@ enum attempt registry_http_token(struct registry_http *h,
 	bool known = login->user || login->identity_token;
 	enum attempt a;
 
-	if (known && is_allowed(h, &way->realm)) {
+	if (known && auth_may_see_login(h, &way->realm)) {
 		k.rq.user = login->user;
 		k.rq.secret = login->secret;
 		k.rq.refresh_token = login->identity_token;

@@ -35,6 +35,7 @@ def lists(target, stored):
         texts += [b"A" + t for t in hostile.json_texts(b'{"token":"abc","expires_in":300}')]
     if target == "docker_config":
         texts += [b"C" + t for t in hostile.json_texts(b'{"auths":{"h.example":{"auth":"dTpw"}}}')]
+        texts += [b"E" + t for t in hostile.json_texts(b'{"auths":{"h.example":{"auth":"dTpw"}},"a":[1.5]}')]
         texts += [b"H" + t for t in hostile.json_texts(b'{"Username":"u","Secret":"s","ServerURL":"h"}')]
     if target in ("digest", "reference"):
         texts += [d.encode() for d in hostile.bad_digests()]

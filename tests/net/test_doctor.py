@@ -104,10 +104,10 @@ def what_is_not_there(env):
 def logins(env):
     reg = DockerRegistry(env, "alice", "wonder")
     ref = f"{reg.host}/m:1"
-    expect(doctor(env, ref, code=3), "registry.login", "failed", "no login", "401", f"docker login {reg.host}")
+    expect(doctor(env, ref, code=3), "registry.login", "failed", "no login", "401", f"mops login {reg.host}")
     env.log_in(reg.host, "alice", "wonderland")
     checks = doctor(env, ref, code=3)
-    expect(checks, "registry.login", "failed", "home/.docker/config.json", "401", "docker login")
+    expect(checks, "registry.login", "failed", "home/.docker/config.json", "401", "mops login")
     expect(checks, "registry.reach", "ok")
     if "bundle" in checks:
         raise Failed("more was asked of a registry that refuses us")

@@ -557,7 +557,7 @@ static void test_auth(void)
 	is_int(resolve_as("", "auth-basic", &anonymous), -EACCES,
 	       "nobody may not come in");
 	ok(anonymous && anonymous->hint &&
-		   strstr(anonymous->hint, "docker login 127.0.0.1"),
+		   strstr(anonymous->hint, "mops login 127.0.0.1"),
 	   "and is told what to do");
 	forget();
 	is_int(resolve_as(bad, "auth-basic", &wrong), -EACCES,
@@ -721,7 +721,7 @@ static void test_token_requests(void)
 	token_works(GOOD, "tok-busy");
 	token_works(GOOD, "tok-scope");
 	token_fails(BAD, "tok-basic", -EACCES, "--anonymous");
-	token_fails("", "tok-basic", -EACCES, "docker login 127.0.0.1");
+	token_fails("", "tok-basic", -EACCES, "mops login 127.0.0.1");
 	token_fails("\"registrytoken\":\"ready\"", "tok-basic", -EACCES, NULL);
 	forget();
 	token_fails("\"registrytoken\":\"a\\r\\nX-Injected: yes\"", "tok-basic",

@@ -62,17 +62,17 @@ def anonymous(env):
 
 def basic(env):
     registry = DockerRegistry(env, USER, WORD)
-    refused(env, f"{registry.host}/team/model:v1", hint=b"docker login")
+    refused(env, f"{registry.host}/team/model:v1", hint=b"mops login")
     env.log_in(registry.host, USER, WORD)
     ref = use(env, registry)
     refused(env, ref, "--anonymous")
     env.log_in(registry.host, USER, "wrong")
-    refused(env, ref, hint=b"docker login")
+    refused(env, ref, hint=b"mops login")
 
 
 def token(env):
     registry = DockerRegistry(env, USER, WORD, tokens={})
-    refused(env, f"{registry.host}/team/model:v1", hint=b"docker login")
+    refused(env, f"{registry.host}/team/model:v1", hint=b"mops login")
     env.log_in(registry.host, USER, WORD)
     ref = use(env, registry)
     use(env, registry, "public/model")

@@ -463,3 +463,164 @@ Test(credentials, name_the_helper_that_a_login_is_from)
 	got = source();
 	cr_expect(eq(str, got, want));
 }
+
+/*
+ * Keeping them.
+ */
+
+static char *read_config(void)
+{
+	cleanup_free char *path = xasprintf("%s/config.json", folder);
+	struct stat st;
+	char *text = NULL;
+	size_t n;
+
+	cr_assert(eq(int, stat(path, &st), 0));
+	cr_expect(eq(int, (int)(st.st_mode & 07777), 0600));
+	cr_assert(eq(int, io_read_file(AT_FDCWD, path, 1 << 20, &text, &n), 0));
+	return text;
+}
+
+static int store_as(const char *host, char *user, char *secret)
+{
+	const struct login l = {.user = user, .secret = secret};
+	cleanup_login_place struct login_place p = {0};
+
+	return credentials_store(host, &l, &p, NULL, NULL);
+}
+
+static int forget(const char *host)
+{
+	cleanup_login_place struct login_place p = {0};
+
+	return credentials_forget(host, &p, NULL, NULL);
+}
+
+static void expect_login(const char *host, const char *user, const char *secret)
+{
+	cleanup_login struct login l = {0};
+
+	cr_assert(eq(int, look_up(host, &l), 1), "%s", host);
+	cr_expect(eq(str, l.user, user));
+	cr_expect(eq(str, l.secret, secret));
+}
+
+Test(credentials, are_kept_in_a_new_file)
+{
+	cleanup_free char *sub = xasprintf("%s/new/deep", folder);
+	cleanup_free char *old = steal_ptr(&folder);
+	cleanup_free char *text = NULL;
+
+	setenv("DOCKER_CONFIG", sub, 1);
+	folder = sub;
+	cr_assert(eq(int, store_as("h:5000", "bob", "p:\"\xff"), 0));
+	text = read_config();
+	cr_expect(eq(str, text,
+		     "{\n\t\"auths\": {\n\t\t\"h:5000\": {\n\t\t\t\"auth\": "
+		     "\"Ym9iOnA6Iv8=\"\n\t\t}\n\t}\n}\n"));
+	expect_login("h:5000", "bob", "p:\"\xff");
+	folder = steal_ptr(&old);
+}
+
+Test(credentials, kept_leave_everything_else_as_it_was)
+{
+	cleanup_free char *text = NULL, *want = NULL;
+
+	write_config("{\"psFormat\":\"{{.ID}}\\t\\\"x\\\"\",\"n\":1.50,"
+		     "\"auths\":{\"https://h/v1/\":{\"auth\":\"eDp5\"},"
+		     "\"h/team\":{\"auth\":\"eDp5\"},\"g\":{}},"
+		     "\"list\":[1,[],{\"b\":null,\"a\":true}]}");
+	cr_assert(eq(int, store_as("h", "bob", "x"), 0));
+	text = read_config();
+	want = xstrdup("{\n\t\"auths\": {\n\t\t\"g\": {},\n\t\t\"h\": {\n"
+		       "\t\t\t\"auth\": \"Ym9iOng=\"\n\t\t},\n\t\t\"h/team\": "
+		       "{\n\t\t\t\"auth\": \"eDp5\"\n\t\t}\n\t},\n\t\"list\": "
+		       "[\n\t\t1,\n\t\t[],\n\t\t{\n\t\t\t\"a\": true,\n\t\t\t"
+		       "\"b\": null\n\t\t}\n\t],\n\t\"n\": 1.50,\n\t"
+		       "\"psFormat\": \"{{.ID}}\\t\\\"x\\\"\"\n}\n");
+	cr_expect(eq(str, text, want));
+	cr_expect(eq(int, forget("h"), 1));
+	cr_expect(eq(int, forget("h"), 0), "it is gone");
+	free(steal_ptr(&text));
+	text = read_config();
+	cr_expect(strstr(text, "\"h\"") == NULL);
+	cr_expect(strstr(text, "\"h/team\"") && strstr(text, "psFormat"));
+}
+
+Test(credentials, of_docker_hub_are_kept_under_its_old_name)
+{
+	cleanup_free char *text = NULL;
+
+	cr_assert(eq(int, store_as("docker.io", "bob", "x"), 0));
+	text = read_config();
+	cr_expect(strstr(text, "\"https://index.docker.io/v1/\": {") != NULL);
+	expect_login("registry-1.docker.io", "bob", "x");
+	cr_expect(eq(int, forget("index.docker.io"), 1));
+}
+
+Test(credentials, are_kept_where_a_link_leads)
+{
+	cleanup_free char *path = xasprintf("%s/config.json", folder);
+	cleanup_free char *real = xasprintf("%s/real", folder);
+	struct stat st;
+
+	write_config("{}");
+	cr_assert(eq(int, rename(path, real), 0));
+	cr_assert(eq(int, symlink("real", path), 0));
+	cr_assert(eq(int, store_as("h", "bob", "x"), 0));
+	cr_assert(eq(int, lstat(path, &st), 0));
+	cr_expect(eq(int, S_ISLNK(st.st_mode) ? 1 : 0, 1));
+	expect_login("h", "bob", "x");
+}
+
+Test(credentials, are_not_written_into_what_is_no_configuration)
+{
+	static const char *const bad[] = {
+		"[]",
+		"{",
+		"\"x\"",
+		"{\"auths\":[]}",
+		"{\"auths\":\"x\"}",
+		"{\"a\":1,\"a\":2}",
+		"{\"credsStore\":\"../x\"}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		cleanup_free char *path = xasprintf("%s/config.json", folder);
+		cleanup_free char *text = NULL;
+		size_t n;
+
+		write_config(bad[i]);
+		cr_expect(lt(int, store_as("h", "bob", "x"), 0), "%s", bad[i]);
+		cr_assert(eq(int, io_read_file(AT_FDCWD, path, 100, &text, &n),
+			     0));
+		cr_expect(eq(str, text, bad[i]));
+	}
+}
+
+Test(credentials, are_kept_and_forgotten_by_a_helper)
+{
+	cleanup_free char *kept = xasprintf("%s/kept", folder);
+	cleanup_free char *script = xasprintf(
+		"[ $1 = store ] && cat > %s && exit 0; [ $1 = erase ] && "
+		"[ \"$(cat)\" = h ] && rm %s && exit 0; exit 1",
+		kept, kept);
+	cleanup_free char *text = NULL, *got = NULL;
+	size_t n;
+
+	write_helper("keeper", script);
+	write_config("{\"auths\":{\"h\":{\"auth\":\"" ALICE
+		     "\"}},\"credHelpers\":{\"h\":\"keeper\"}}");
+	cr_assert(eq(int, store_as("h", "bob", "\"x\\"), 0));
+	cr_assert(eq(int, io_read_file(AT_FDCWD, kept, 1000, &got, &n), 0));
+	cr_expect(eq(str, got,
+		     "{\"Secret\":\"\\\"x\\\\\",\"ServerURL\":\"h\","
+		     "\"Username\":\"bob\"}"));
+	text = read_config();
+	cr_expect(strstr(text, "\"h\": {}") != NULL, "%s", text);
+	cr_expect(strstr(text, ALICE) == NULL, "no old login stays");
+	cr_expect(eq(int, store_as("h", "b\xff", "x"), -EINVAL));
+	cr_expect(eq(int, forget("h"), 1));
+	cr_expect(eq(int, access(kept, F_OK), -1));
+	cr_expect(eq(int, forget("h"), -EIO), "the helper fails");
+}
