@@ -10,20 +10,13 @@
 #include "cli/nearest.h"
 
 /* Flags of every verb that are no settings. */
-static const struct arg_option common_options[] = {
+const struct arg_option args_common_options[] = {
 	{"json", 0, NULL, false, "print one JSON object"},
 	{"quiet", 'q', NULL, false, "print errors only"},
 	{"verbose", 'v', NULL, true, "say more; twice: debug"},
 	{"no-progress", 0, NULL, false, "no progress line on a terminal"},
 	{"help", 'h', NULL, false, "print this help"},
 	{NULL},
-};
-
-/* What a flag on the command line turned out to be. */
-struct flag {
-	const struct arg_option *option;    /* own or common, or */
-	const struct setting_info *setting; /* a setting */
-	bool common;
 };
 
 /* Names of settings have underscores in files and dashes on command lines. */
@@ -56,15 +49,15 @@ static const struct arg_option *find_letter(const struct arg_option *table,
 	return NULL;
 }
 
-static bool find_long(const struct verb *v, const char *name, size_t len,
-		      struct flag *ret)
+bool args_find_flag(const struct verb *v, const char *name, size_t len,
+		    struct arg_flag *ret)
 {
 	const struct setting_info *s;
 
-	*ret = (struct flag){.option = find_option(v->options, name, len)};
+	*ret = (struct arg_flag){.option = find_option(v->options, name, len)};
 	if (ret->option)
 		return true;
-	ret->option = find_option(common_options, name, len);
+	ret->option = find_option(args_common_options, name, len);
 	ret->common = ret->option;
 	for (size_t i = 0; !ret->option && (s = settings_info(i)); i++)
 		if (names_setting(s, name, len))
@@ -72,28 +65,28 @@ static bool find_long(const struct verb *v, const char *name, size_t len,
 	return ret->option || ret->setting;
 }
 
-static bool find_short(const struct verb *v, char letter, struct flag *ret)
+bool args_find_letter(const struct verb *v, char letter, struct arg_flag *ret)
 {
-	*ret = (struct flag){.option = find_letter(v->options, letter)};
+	*ret = (struct arg_flag){.option = find_letter(v->options, letter)};
 	if (ret->option)
 		return true;
-	ret->option = find_letter(common_options, letter);
+	ret->option = find_letter(args_common_options, letter);
 	ret->common = true;
 	return ret->option;
 }
 
-static bool takes_value(const struct flag *f)
+bool arg_flag_takes_value(const struct arg_flag *f)
 {
 	return f->setting ? !f->setting->is_switch : f->option->value != NULL;
 }
 
-static const char *flag_name(const struct flag *f)
+const char *arg_flag_name(const struct arg_flag *f)
 {
 	return f->setting ? f->setting->name : f->option->name;
 }
 
 /* A flag as the user writes it. */
-static char *dashed(const char *name)
+char *arg_dashed(const char *name)
 {
 	char *s = xasprintf("--%s", name);
 
@@ -125,10 +118,10 @@ static bool setting_given(const struct cli *cli, const char *name)
 	return false;
 }
 
-static int keep_flag(struct cli *cli, const struct flag *f, const char *value,
-		     struct error **errp)
+static int keep_flag(struct cli *cli, const struct arg_flag *f,
+		     const char *value, struct error **errp)
 {
-	const char *name = flag_name(f);
+	const char *name = arg_flag_name(f);
 	bool again;
 
 	if (f->common) {
@@ -138,7 +131,7 @@ static int keep_flag(struct cli *cli, const struct flag *f, const char *value,
 	again = f->setting ? setting_given(cli, name)
 			   : !f->option->repeats && cli_value(cli, name);
 	if (again) {
-		cleanup_free char *text = dashed(name);
+		cleanup_free char *text = arg_dashed(name);
 
 		return error_set(errp, EINVAL, "'%s' is given twice", text);
 	}
@@ -172,17 +165,17 @@ static int parse_long(struct cli *cli, struct walk *w, const char *arg,
 	const char *eq = strchr(arg, '=');
 	size_t len = eq ? (size_t)(eq - arg) : strlen(arg);
 	const char *value = eq ? eq + 1 : NULL;
-	struct flag f;
+	struct arg_flag f;
 
-	if (!find_long(cli->verb, arg, len, &f))
+	if (!args_find_flag(cli->verb, arg, len, &f))
 		return error_set(errp, EINVAL, "there is no flag '--%.*s'",
 				 (int)len, arg);
-	if (!takes_value(&f) && value)
+	if (!arg_flag_takes_value(&f) && value)
 		return error_set(errp, EINVAL, "'--%.*s' takes no value",
 				 (int)len, arg);
-	if (takes_value(&f) && !value)
+	if (arg_flag_takes_value(&f) && !value)
 		value = next_arg(w);
-	if (takes_value(&f) && !value)
+	if (arg_flag_takes_value(&f) && !value)
 		return error_set(errp, EINVAL, "'--%.*s' needs a value",
 				 (int)len, arg);
 	return keep_flag(cli, &f, value ? value : "true", errp);
@@ -193,14 +186,14 @@ static int parse_short(struct cli *cli, struct walk *w, const char *arg,
 		       struct error **errp)
 {
 	for (const char *p = arg; *p; p++) {
-		struct flag f;
+		struct arg_flag f;
 		const char *value = "true";
 		int r;
 
-		if (!find_short(cli->verb, *p, &f))
+		if (!args_find_letter(cli->verb, *p, &f))
 			return error_set(errp, EINVAL, "there is no flag '-%c'",
 					 *p);
-		if (takes_value(&f)) {
+		if (arg_flag_takes_value(&f)) {
 			value = p[1] ? p + 1 : next_arg(w);
 			if (!value)
 				return error_set(errp, EINVAL,
@@ -340,7 +333,7 @@ static void help_line(FILE *f, char letter, const char *name, const char *value,
 		      const char *help)
 {
 	cleanup_strbuf struct strbuf left = STRBUF_INIT;
-	cleanup_free char *text = dashed(name);
+	cleanup_free char *text = arg_dashed(name);
 
 	strbuf_addf(&left, "  %c%c%s %s", letter ? '-' : ' ',
 		    letter ? letter : ' ', letter ? "," : " ", text);
@@ -367,7 +360,7 @@ void args_help_verb(FILE *f, const struct program *p, const struct verb *v)
 		help_options(f, v->options);
 	}
 	fprintf(f, "\nCommon flags:\n");
-	help_options(f, common_options);
+	help_options(f, args_common_options);
 	for (size_t i = 0; (s = settings_info(i)); i++)
 		if (s->flag &&
 		    !find_option(v->options, s->name, strlen(s->name)))

@@ -25,6 +25,7 @@ struct arg_option {
 	const char *value; /* what help calls the value; NULL: a switch */
 	bool repeats;
 	const char *help;
+	const char *choices; /* all there are, "a|b|c"; NULL: any */
 };
 
 struct cli;
@@ -43,10 +44,17 @@ struct verb {
 	int (*run)(struct cli *cli, struct error **errp);
 };
 
+struct complete_line;
+struct complete_out;
+
 struct program {
 	const char *name; /* "mops", "mopsfs" */
 	const char *summary;
 	const struct verb *verbs;
+	/* What a line of a shell may go on with, as far as it is in no table
+	 * (cli/complete.h); NULL: that is nothing. */
+	void (*words)(const struct complete_line *line,
+		      struct complete_out *out);
 };
 
 struct arg_value { /* a flag as given */
@@ -92,6 +100,23 @@ static inline bool cli_has(const struct cli *cli, const char *name)
 }
 /* The @i-th value of a flag that repeats; NULL behind the last one. */
 const char *cli_value_at(const struct cli *cli, const char *name, size_t i);
+
+/* What a flag on the command line turns out to be. */
+struct arg_flag {
+	const struct arg_option *option;    /* own or common, or */
+	const struct setting_info *setting; /* a setting */
+	bool common;
+};
+/* The @len bytes behind two dashes; the letter behind one. */
+bool args_find_flag(const struct verb *v, const char *name, size_t len,
+		    struct arg_flag *ret);
+bool args_find_letter(const struct verb *v, char letter, struct arg_flag *ret);
+bool arg_flag_takes_value(const struct arg_flag *f);
+const char *arg_flag_name(const struct arg_flag *f);
+/* A name as the user writes it, "--io-timeout". Heap. */
+char *arg_dashed(const char *name);
+/* Those of every verb that are no settings. */
+extern const struct arg_option args_common_options[];
 
 /* Help, printed from the tables. */
 void args_help_program(FILE *f, const struct program *p);

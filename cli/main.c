@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "cli/args.h"
+#include "cli/complete.h"
 #include "cli/interrupt.h"
 #include "cli/man_page.h"
 #include "cli/nearest.h"
@@ -63,7 +64,11 @@ int cli_main(const struct program *p, int argc, char *const *argv)
 {
 	cleanup_error struct error *err = NULL;
 	cleanup_cli struct cli cli = {0};
-	int r = args_parse(p, argc, argv, &cli, &err);
+	int r;
+
+	if (p->words && complete_asked(argc, argv))
+		return complete_print(p, argv + 2);
+	r = args_parse(p, argc, argv, &cli, &err);
 
 	if (r >= 0) {
 		set_up_log(&cli);

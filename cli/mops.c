@@ -1,5 +1,6 @@
 /* mops: the table of its verbs. */
 #include "cli/verbs.h"
+#include "cli/words.h"
 
 static const struct verb verbs[] = {
 	{"init", "[DIR]", "write a commented .mops-bundle.yaml", 0, 1,
@@ -49,6 +50,8 @@ static const struct verb verbs[] = {
 	{"doctor", "[REF]",
 	 "say what this machine can do, and how to mend what is missing", 0, 1,
 	 NULL, verb_doctor},
+	{"completion", "bash|zsh|fish", "print a script for a shell's TAB", 1,
+	 1, NULL, verb_completion},
 	{"version", "", "print the version", 0, 0, NULL, verb_version},
 	{"help", "[COMMAND]", "explain a command", 0, 1, NULL, NULL},
 	{0},
@@ -58,6 +61,7 @@ static const struct program mops = {
 	.name = "mops",
 	.summary = "push, pull, look into and verify model bundles",
 	.verbs = verbs,
+	.words = words_from_cache,
 };
 
 int main(int argc, char **argv)

@@ -13,7 +13,7 @@ const struct arg_option options_push[] = {
 	{"tag", 't', "TAG", true, "a tag, in place of the file's version"},
 	{"external", 0, "PATH=URI", true, "a file that is at a URI already"},
 	{"bump", 0, "PART", false,
-	 "push as the next major, minor or patch version"},
+	 "push as the next major, minor or patch version", "major|minor|patch"},
 	{"follow-symlinks", 0, NULL, false, "store what links point to"},
 	{"trace", 0, "FILE", false,
 	 "attach what 'mopsfs mount --record' wrote; the digest stays"},

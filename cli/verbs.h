@@ -11,6 +11,7 @@ extern const struct arg_option options_init[], options_plan[], options_push[],
 
 int verb_cache(struct cli *cli, struct error **errp);
 int verb_cat(struct cli *cli, struct error **errp);
+int verb_completion(struct cli *cli, struct error **errp);
 int verb_copy(struct cli *cli, struct error **errp);
 int verb_diff(struct cli *cli, struct error **errp);
 int verb_doctor(struct cli *cli, struct error **errp);

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "cli/args.h"
+#include "cli/words.h"
 #include "fs/verbs.h"
 
 static const struct verb verbs[] = {
@@ -28,6 +28,7 @@ static const struct program mopsfs = {
 	.summary = "Mount versioned bundles: bytes arrive when they are read, "
 		   "and none is shown unverified.",
 	.verbs = verbs,
+	.words = words_from_cache,
 };
 
 static bool is_mount_helper(const char *path)

@@ -24,9 +24,13 @@ def options(env, build):
 
 
 def wanted(o):
-    """Path below the prefix, or from the root → kind."""
+    """Path below the prefix, or from the root → kind: "program", "file", or where a link leads."""
+    data = o["datadir"]
     out = {f"{o['bindir']}/mops": "program", f"{o['bindir']}/mopsfs": "program",
-           f"{o['mount_helper_dir'] or o['sbindir']}/mount.mopsfs": "link"}
+           f"{o['mount_helper_dir'] or o['sbindir']}/mount.mopsfs": os.path.join(o["prefix"], o["bindir"], "mopsfs"),
+           f"{data}/bash-completion/completions/mops": "file", f"{data}/bash-completion/completions/mopsfs": "mops",
+           f"{o['zsh_completion_dir'] or data + '/zsh/site-functions'}/_mops": "file",
+           f"{data}/fish/vendor_completions.d/mops.fish": "file", f"{data}/fish/vendor_completions.d/mopsfs.fish": "mops.fish"}
     if o["systemd_unit_dir"] != "no":
         out[(o["systemd_unit_dir"] or "lib/systemd/system") + "/mopsfs@.service"] = "file"
     if o["man"]:
@@ -47,8 +51,8 @@ def installs_its_own_and_nothing_else(env):
     bindir = os.path.join(o["prefix"], o["bindir"])
     for path, kind in want.items():
         at = top / path[1:]
-        if kind == "link":
-            if os.readlink(at) != f"{bindir}/mopsfs":
+        if kind not in ("program", "file"):
+            if os.readlink(at) != kind:
                 raise Failed(f"{path} leads to {os.readlink(at)}")
         elif (at.stat().st_mode & 0o777) != (0o755 if kind == "program" else 0o644):
             raise Failed(f"{path} has mode {at.stat().st_mode:o}")
@@ -64,7 +68,7 @@ def any_prefix(env):
     """Configured only: where things would go, and what they say of each other."""
     build = env.base / "build"
     meson(env, "setup", build, SOURCE, "--prefix=/opt/of mine", "-Dtests=false", "-Dbench=false",
-          "-Dbindir=programs", "-Dmount_helper_dir=/sbin", "-Dsystemd_unit_dir=/etc/systemd/system",
+          "-Dbindir=programs", "-Dmount_helper_dir=/sbin", "-Dsystemd_unit_dir=/etc/systemd/system", "-Dzsh_completion_dir=/etc/zsh",
           # The system's, if there is one: nothing is unpacked into the source folder.
           *(["--wrap-mode=nofallback"] if subprocess.run(["pkg-config", "--exists", "fuse3"], check=False).returncode == 0
             else []))
