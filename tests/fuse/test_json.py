@@ -28,7 +28,8 @@ bundle:
 """
 # Members that one set-up cannot show: where the program has their names.
 RARE = {"mops verify: a finding": ("path",), "mops verify --cache: a finding": ("chunk", "error", "expected_size",
-        "hardlinks", "inode", "why", "what"), "mopsfs prefetch": ("why",), "mops show": ("title",)}
+        "hardlinks", "inode", "why", "what"), "mops login": ("helper",),
+        "mopsfs prefetch": ("why",), "mops show": ("title",)}
 
 
 class Node:
@@ -169,6 +170,14 @@ def to_this_machine(w, env, top, ref):
     w.mops("mops rm", "rm", "demo:imported", "--dry-run")
 
 
+def elsewhere(w, env, top, ref):
+    w.mops("mops copy", "copy", ref, f"oci:{env.base / 'copy'}:demo", "--dry-run")
+    w.mops("mops copy", "copy", ref, f"oci:{env.base / 'copy'}:demo")
+    host = mopstest.DockerRegistry(env).host
+    w.mops("mops login", "login", host, "--username", "alice", "--password-stdin", input=b"a word\n")
+    w.mops("mops logout", "logout", host)
+
+
 def differences(w, env, top, ref):
     other = make_folder(env)
     (other / "src/a.py").rename(other / "src/b.py")
@@ -228,7 +237,7 @@ def is_what_the_document_says(env):
     mopstest.need_fuse()
     w = World(env)
     top, ref = make_folder(env), "demo:1"
-    for part in (at_the_registry, to_this_machine, differences, mounts, damage):
+    for part in (at_the_registry, to_this_machine, elsewhere, differences, mounts, damage):
         part(w, env, top, ref)
     w.mops("mops rm", "rm", "demo:1")
     trace = [w.doc["mops push"].members.pop("trace")]  # stress/trace and fuse/trace push one

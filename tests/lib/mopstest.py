@@ -132,8 +132,10 @@ class Env:
 
     def run(self, *argv, code=0, timeout=300, env=None, **kw):
         """Run to its end; code=None takes any exit status."""
+        if "input" not in kw:
+            kw["stdin"] = subprocess.DEVNULL
         p = subprocess.run([str(a) for a in argv], env={**self.vars, **(env or {})}, timeout=timeout,
-                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **kw)
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **kw)
         if code is not None and p.returncode != code:
             raise Failed(f"{' '.join(map(str, argv))}: exit {p.returncode}, wanted {code}\n"
                          f"{p.stdout.decode(errors='replace')[-2000:]}{p.stderr.decode(errors='replace')[-2000:]}")
