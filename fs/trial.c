@@ -96,7 +96,8 @@ int trial_mount(struct trial *ret, struct error **errp)
  * The sandbox, which nobody leaves again.
  */
 
-static void confine_and_say(const struct settings *settings, int out)
+static void __attribute__((noreturn))
+confine_and_say(const struct settings *settings, int out)
 {
 	const struct sandbox_rules rules = {.settings = settings,
 					    .cache = settings->cache_dir};
