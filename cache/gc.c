@@ -132,10 +132,11 @@ static int still_unneeded(struct gc *g, const struct digest *d,
 
 	if (timespec_ns(&changed) != timespec_ns(&g->marked) ||
 	    just_now(&changed)) {
+		g->marked = (struct timespec){0};
 		r = gc_mark(g->c, g->opt, &g->needed, errp);
-		g->marked = r < 0 ? (struct timespec){0} : changed;
 		if (r < 0)
 			return r;
+		g->marked = changed;
 	}
 	return digest_set_has(&g->needed, d) ? 0 : 1;
 }
