@@ -279,6 +279,8 @@ static enum attempt take(struct token_ask *k, char **ret, int64_t *ret_life_ms,
 		k->h->refresh_token = steal_ptr(&got.refresh_token);
 		mutex_unlock(&k->h->lock);
 	}
+	/* The place of the answer that it is fetched for. */
+	http_response_release(r);
 	return ATTEMPT_OK;
 }
 
