@@ -6,7 +6,6 @@
 
 #include "base/map.h"
 #include "engine/bundle.h"
-#include "engine/push_guard.h"
 
 struct finder {
 	const struct complete_line *line;

@@ -1,0 +1,132 @@
+#!/usr/bin/python3
+"""Flags of mops that no other test is about."""
+import os
+import pathlib
+import pty
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "lib"))
+from mopstest import MOPS, Failed, run, terminate, wait_for, write_random  # noqa: E402
+
+
+def check(got, want):
+    if got != want:
+        raise Failed(f"{got}, not {want}")
+
+
+def folder(env):
+    top = env.fresh("ws")
+    (top / "a").write_text("a\n")
+    os.symlink("a", top / "link")
+    return top
+
+
+def init_takes_name_and_version(env):
+    top = folder(env)
+    env.mops("init", top, "--name", "team/model", "--version", "2.5")
+    pushed = env.mops_json("push", top)
+    check(pushed["reference"].rpartition("registry:")[2], "team/model:2.5")
+
+
+def kinds(entries):
+    return {e["path"]: e["kind"] for e in entries}
+
+
+def links_are_followed(env):
+    top = folder(env)
+    check(kinds(env.mops_json("scan", top)["entries"]), {"a": "file", "link": "symlink"})
+    check(kinds(env.mops_json("scan", top, "--follow-symlinks")["entries"]), {"a": "file", "link": "file"})
+    places = [{e["path"]: e["place"] for e in env.mops_json("plan", top, *flag)["entries"]}
+              for flag in ((), ("--follow-symlinks",))]
+    if places[0]["link"] == places[1]["link"]:
+        raise Failed(f"plan: {places}")
+    env.push(top, "demo:1", "--follow-symlinks")
+    check(env.mops("cat", "demo:1", "link").stdout, b"a\n")
+    check(kinds(env.mops_json("ls", "demo:1")["entries"]), {"a": "file", "link": "file"})
+    check(env.mops_json("diff", "demo:1", top, "--follow-symlinks")["changes"], [])
+    check([c["path"] for c in env.mops_json("diff", "demo:1", top)["changes"]], ["link"])
+
+
+def plan_shows_externals_alone(env):
+    top = folder(env)
+    write_random(top / "big", 5000, 1)
+    env.vars["MOPS_FILE_ROOTS"] = str(top)
+    external = ("--external", f"big=file://{top}/big")
+    check({e["path"] for e in env.mops_json("plan", top, *external)["entries"]}, {"a", "big", "link"})
+    check({e["path"] for e in env.mops_json("plan", top, *external, "--external-preview")["entries"]}, {"big"})
+
+
+def push_sends_again_what_is_there(env):
+    top = folder(env)
+    sent = [env.push(top, "demo:1", *flag)["blobs_sent"] for flag in ((), (), ("--reupload",))]
+    if sent[1] != 0 or sent[2] != sent[0]:
+        raise Failed(f"{sent} blobs were sent")
+
+
+def a_scan_begins_anew(env):
+    top = env.fresh("ws")
+    for i in range(8):
+        write_random(top / f"f{i}", 1 << 20, i)
+    env.push(top, "demo:1")
+    env.mops("pull", "demo:1")
+    for flags, resumed in (((), True), (("--restart",), False)):
+        p = env.start(MOPS, "verify", "--cache", "--restart", "--limit-rate", "100KB", stdout=subprocess.DEVNULL,
+                      stderr=subprocess.DEVNULL)
+        before = (env.cache() / "verify").stat().st_ino if (env.cache() / "verify").exists() else 0
+        wait_for("its note", lambda before=before: (env.cache() / "verify").exists() and
+                 (env.cache() / "verify").stat().st_ino != before)
+        check(terminate(p, signal.SIGINT), 130)
+        check(env.mops_json("verify", "--cache", *flags)["resumed"], resumed)
+
+
+def gc_makes_room_on_the_disk(env):
+    env.push(folder(env), "demo:1")
+    env.mops("pull", "demo:1")
+    check(env.mops_json("cache", "gc", "--min-free", "1KB")["blobs"], 0)
+    would = env.mops_json("cache", "gc", "--min-free", "1000000TB", "--dry-run")["blobs"]
+    had = env.mops_json("cache", "du")["blobs"]
+    if not would or would != had:
+        raise Failed(f"{would} of {had} would go")
+    check(env.mops_json("cache", "gc", "--min-free", "1000000TB")["blobs"], would)
+    check(env.mops_json("cache", "du")["blobs"], 0)
+
+
+def on_a_terminal(env, *args):
+    """What mops says there on standard error."""
+    ours, theirs = pty.openpty()
+    p = env.start(MOPS, *args, env={"CI": ""}, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    try:
+        while part := os.read(ours, 65536):
+            said += part
+    except OSError:  # its end
+        pass
+    os.close(ours)
+    check(p.wait(60), 0)
+    return said
+
+
+def a_line_of_progress_can_be_had_without(env):
+    env.push(folder(env), "demo:1")
+    if b"\r" not in on_a_terminal(env, "pull", "demo:1"):
+        raise Failed("no progress on a terminal")
+    env.new_cache()
+    said = on_a_terminal(env, "pull", "demo:1", "--no-progress")
+    if b"\x1b[K" in said:
+        raise Failed(said)
+    env.new_cache()
+    check(on_a_terminal(env, "pull", "demo:1", "--quiet"), b"")
+
+
+run([
+    init_takes_name_and_version,
+    links_are_followed,
+    plan_shows_externals_alone,
+    push_sends_again_what_is_there,
+    a_scan_begins_anew,
+    gc_makes_room_on_the_disk,
+    a_line_of_progress_can_be_had_without,
+])
