@@ -5,12 +5,11 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import BUILD, MOPS, MOPSFS, Failed, Skip, hang, wait_for  # noqa: E402
+from mopstest import BUILD, MOPS, MOPSFS, Failed, hang, wait_for  # noqa: E402
 
 CHECKS = {"fuse.device", "fuse.fusermount", "fuse.library", "mount", "mount.resend", "mount.passthrough",
           "mount.allow_other", "mount.sandbox"}
@@ -110,42 +109,17 @@ def without_a_device(env):
         raise Failed(str(whole))
 
 
-PLAIN = """
-set -e
-mknod "$1/fuse" c 10 229
-chmod 666 "$1/fuse"
-mount --bind "$1/fuse" /dev/fuse
-# fusermount3 looks for the mount in there; a root that was never booted lacks it.
-if [ ! -e /etc/mtab ]; then
-	cp -a /etc "$1/etc"
-	ln -s /proc/self/mounts "$1/etc/mtab"
-	mount --bind "$1/etc" /etc
-fi
-shift
-exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
-"""
-
-
 def a_plain_user(env):
-    mopstest.need_root()
-    mopstest.need_fuse()
-    mopstest.need_program("fusermount3")
-    setpriv = mopstest.need_program("setpriv")
-    env.base.chmod(0o755)
-    if subprocess.run([setpriv, "--reuid", "65534", "--regid", "65534", "--clear-groups", "test", "-x", MOPSFS],
-                      check=False).returncode:
-        raise Skip("the build folder is closed to others")
     run = env.dir("user", mode=0o700)
     os.chown(run, 65534, 65534)
     vars_ = {"HOME": str(run), "XDG_RUNTIME_DIR": str(run), "MOPS_CACHE_DIR": str(run / "cache"),
              "XDG_CONFIG_HOME": str(run / "config")}
-    as_user = ("unshare", "-m", "sh", "-c", PLAIN, "sh")
-    checks = doctor(env, prefix=(*as_user, env.fresh("dev")), env_vars=vars_)
+    checks = doctor(env, prefix=mopstest.plain_user(env), env_vars=vars_)
     expect(checks, "mount", "ok")
     expect(checks, "mount.passthrough", "note", "CAP_SYS_ADMIN")
     expect(checks, "fuse.fusermount", "ok", "/fusermount3")
     nowhere = ("env", f"PATH={env.fresh('empty')}")
-    checks = doctor(env, code=3, prefix=(*as_user, env.fresh("dev"), *nowhere), env_vars=vars_)
+    checks = doctor(env, code=3, prefix=(*mopstest.plain_user(env), *nowhere), env_vars=vars_)
     expect(checks, "fuse.fusermount", "failed", "install fuse3")
 
 

@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
-from mopstest import MOPSFS, Failed, Skip, gone, is_mounted, wait_for  # noqa: E402
+from mopstest import MOPSFS, Failed, gone, is_mounted, wait_for  # noqa: E402
 
 
 def bundle(env, ref="demo:1.0"):
@@ -580,38 +580,14 @@ def the_log_goes_where_it_was_told(env):
         raise Failed(text)
 
 
-PLAIN = """
-set -e
-mknod "$1/fuse" c 10 229
-chmod 666 "$1/fuse"
-mount --bind "$1/fuse" /dev/fuse
-# fusermount3 looks for the mount in there; a root that was never booted lacks it.
-if [ ! -e /etc/mtab ]; then
-	cp -a /etc "$1/etc"
-	ln -s /proc/self/mounts "$1/etc/mtab"
-	mount --bind "$1/etc" /etc
-fi
-shift
-exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
-"""
-
-
 def a_plain_user_can_do_it_all(env):
-    mopstest.need_root()
-    mopstest.need_fuse()
-    mopstest.need_program("fusermount3")
-    mopstest.need_program("setpriv")
+    as_user = mopstest.plain_user(env)
     bundle(env)
-    env.base.chmod(0o755)
-    dev = env.fresh("dev")
     home = env.fresh("plain")
     for name in ("m", "run"):
         (home / name).mkdir(mode=0o700)
     for path in (home, home / "m", home / "run"):
         os.chown(path, 65534, 65534)
-    if subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "test", "-x", MOPSFS],
-                      check=False).returncode:
-        raise Skip("the build folder is closed to others")
     vars_ = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), "MOPS_CACHE_DIR": str(home / "cache"),
              "XDG_CONFIG_HOME": str(home / "config"),
              "MOPS_REGISTRY": "oci:" + env.vars["XDG_DATA_HOME"] + "/mops/registry"}
@@ -644,8 +620,7 @@ def a_plain_user_can_do_it_all(env):
     ! grep " $m " /proc/self/mountinfo || exit 8
     echo done
     """
-    p = env.run("unshare", "-m", "sh", "-c", PLAIN, "sh", dev, "sh", "-c", script, "sh", MOPSFS, home / "m",
-                env=vars_, timeout=120)
+    p = env.run(*as_user, "sh", "-c", script, "sh", MOPSFS, home / "m", env=vars_, timeout=120)
     out = p.stdout.decode()
     if not out.endswith("done\n") or '"mode":"cached"' not in out or "CAP_SYS_ADMIN" not in p.stderr.decode() + out:
         raise Failed(out + p.stderr.decode())
