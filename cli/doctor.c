@@ -9,8 +9,9 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 
-static void put_settings(const struct settings *set, struct json_writer *w)
+static void put_settings(const void *ctx, struct json_writer *w)
 {
+	const struct settings *set = ctx;
 	const struct setting_info *info;
 
 	json_begin_array(w, "settings");
@@ -42,23 +43,6 @@ static void print_settings(const struct settings *set)
 	}
 }
 
-static void print_json(const struct settings *set, const struct findings *f)
-{
-	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
-	struct json_writer w;
-
-	json_writer_init(&w, &doc);
-	json_begin_object(&w, NULL);
-	findings_put(f, &w);
-	json_put_int(&w, "failed", (int64_t)findings_count(f, FINDING_FAILED));
-	put_settings(set, &w);
-	json_put_str(&w, "version", MOPS_VERSION);
-	json_put_int(&w, "warnings",
-		     (int64_t)findings_count(f, FINDING_WARNING));
-	json_end_object(&w);
-	output_json(&doc);
-}
-
 int verb_doctor(struct cli *cli, struct error **errp)
 {
 	cleanup_run struct run run = {0};
@@ -73,7 +57,7 @@ int verb_doctor(struct cli *cli, struct error **errp)
 	if (op_cancelled(&run.op))
 		return error_set(errp, ECANCELED, "cancelled");
 	if (cli->json) {
-		print_json(&cli->settings, &f);
+		findings_print_json(&f, put_settings, &cli->settings);
 	} else {
 		findings_print(&f, cli->quiet);
 		if (!cli->quiet)

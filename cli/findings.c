@@ -120,6 +120,27 @@ void findings_put(const struct findings *f, struct json_writer *w)
 	json_end_array(w);
 }
 
+void findings_print_json(const struct findings *f,
+			 void (*put_more)(const void *ctx,
+					  struct json_writer *w),
+			 const void *ctx)
+{
+	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
+	struct json_writer w;
+
+	json_writer_init(&w, &doc);
+	json_begin_object(&w, NULL);
+	findings_put(f, &w);
+	json_put_int(&w, "failed", (int64_t)findings_count(f, FINDING_FAILED));
+	if (put_more)
+		put_more(ctx, &w);
+	json_put_str(&w, "version", MOPS_VERSION);
+	json_put_int(&w, "warnings",
+		     (int64_t)findings_count(f, FINDING_WARNING));
+	json_end_object(&w);
+	output_json(&doc);
+}
+
 static int take_one(struct findings *f, const struct json *j,
 		    struct error **errp)
 {

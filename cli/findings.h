@@ -51,6 +51,12 @@ int findings_exit_status(const struct findings *f);
 void findings_print(const struct findings *f, bool quiet);
 /* "checks": an array of {"check","detail","exit_code","remedy","state"}. */
 void findings_put(const struct findings *f, struct json_writer *w);
+/* An object on stdout, with them, how many they are, and what @put_more adds;
+ * it may be NULL. */
+void findings_print_json(const struct findings *f,
+			 void (*put_more)(const void *ctx,
+					  struct json_writer *w),
+			 const void *ctx);
 /* Add what another program put so. -EINVAL. */
 int findings_take(struct findings *f, const struct json *checks,
 		  struct error **errp);

@@ -153,22 +153,6 @@ static void look_at_mounts(struct findings *f)
 			say_pulse(&mounts.e[i], f);
 }
 
-static void print_json(const struct findings *f)
-{
-	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
-	struct json_writer w;
-
-	json_writer_init(&w, &doc);
-	json_begin_object(&w, NULL);
-	findings_put(f, &w);
-	json_put_int(&w, "failed", (int64_t)findings_count(f, FINDING_FAILED));
-	json_put_str(&w, "version", MOPS_VERSION);
-	json_put_int(&w, "warnings",
-		     (int64_t)findings_count(f, FINDING_WARNING));
-	json_end_object(&w);
-	output_json(&doc);
-}
-
 int verb_doctor(struct cli *cli, struct error **errp)
 {
 	cleanup_findings struct findings f = {0};
@@ -185,7 +169,7 @@ int verb_doctor(struct cli *cli, struct error **errp)
 	if (interrupt_signal())
 		return error_set(errp, ECANCELED, "cancelled");
 	if (cli->json)
-		print_json(&f);
+		findings_print_json(&f, NULL, NULL);
 	else
 		findings_print(&f, cli->quiet);
 	return findings_exit_status(&f);
