@@ -45,7 +45,7 @@ static void pulled_json(const struct reference *ref, const struct artifact *a,
 	json_put_int(&w, "created", (int64_t)p->created);
 	json_put_str(&w, "digest", digest_to_str(&a->digest).str);
 	json_put_int(&w, "files", (int64_t)p->files);
-	json_put_str(&w, "reference", name);
+	output_put_text(&w, "reference", name);
 	json_put_int(&w, "replaced", (int64_t)p->replaced);
 	json_put_int(&w, "unchanged", (int64_t)p->unchanged);
 	json_put_int(&w, "untitled", (int64_t)a->n_untitled);

@@ -13,6 +13,7 @@
 struct complete_out {
 	const char *text;   /* what words are to begin with, */
 	const char *prefix; /* and what goes before: "--role=" */
+	bool no_flags;      /* what would be taken for one is not offered */
 };
 
 bool complete_asked(int argc, char *const *argv)
@@ -31,7 +32,7 @@ static bool is_plain(const char *s)
 void complete_word(struct complete_out *out, const char *word, const char *help)
 {
 	if (strncmp(word, out->text, strlen(out->text)) != 0 ||
-	    !is_plain(word) || *word == ':')
+	    !is_plain(word) || *word == ':' || (out->no_flags && *word == '-'))
 		return;
 	printf("%s%s\t%s\n", out->prefix, word, help ? help : "");
 }
@@ -297,14 +298,17 @@ static void print_current(const struct scan *s, const char *word)
 {
 	struct complete_out out = {.text = word, .prefix = ""};
 
-	if (s->is_waiting)
+	if (s->is_waiting) {
 		print_value(s, &s->waits, &out);
-	else if (!s->only_args && !strncmp(word, "--", 2) && strchr(word, '='))
+	} else if (!s->only_args && !strncmp(word, "--", 2) &&
+		   strchr(word, '=')) {
 		print_value_behind(s, word);
-	else if (!s->only_args && *word == '-')
+	} else if (!s->only_args && *word == '-') {
 		print_flags(s, &out);
-	else
+	} else {
+		out.no_flags = !s->only_args;
 		print_argument(s, &out);
+	}
 }
 
 int complete_print(const struct program *p, char *const *words)

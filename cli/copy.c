@@ -30,8 +30,8 @@ static void print_json(const struct copy_result *c, const char *from,
 	json_put_int(&w, "bytes_sent", (int64_t)c->bytes_sent);
 	json_put_str(&w, "digest", digest_to_str(&c->digest).str);
 	json_put_bool(&w, "dry_run", dry_run);
-	json_put_str(&w, "from", from);
-	json_put_str(&w, "reference", to);
+	output_put_text(&w, "from", from);
+	output_put_text(&w, "reference", to);
 	json_put_int(&w, "referrers", (int64_t)c->referrers);
 	json_put_bool(&w, "tag_moved", c->tag_moved);
 	json_end_object(&w);

@@ -66,7 +66,7 @@ void describe_json(const struct bundle *b, bool blobs)
 		write_layer(&w, &b->root.layers[i]);
 	json_end_array(&w);
 	json_put_int(&w, "plan_version", b->root.plan_version);
-	json_put_str(&w, "reference", ref);
+	output_put_text(&w, "reference", ref);
 	json_begin_array(&w, "roles");
 	for (size_t i = 0; i < b->root.n_roles; i++)
 		write_role(&w, &b->root, &b->root.roles[i]);

@@ -71,7 +71,7 @@ static void print_json(const struct export_result *x, const char *file)
 	json_writer_init(&w, &doc);
 	json_begin_object(&w, NULL);
 	json_put_int(&w, "bytes", (int64_t)x->bytes);
-	json_put_str(&w, "file", file);
+	output_put_text(&w, "file", file);
 	json_put_int(&w, "files", (int64_t)x->files);
 	json_put_int(&w, "pointers", (int64_t)x->pointers);
 	json_put_str(&w, "tar_digest", digest_to_str(&x->tar).str);

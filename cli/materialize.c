@@ -54,7 +54,7 @@ static void print_json(const struct role_view *v,
 	json_put_int(&w, "files", (int64_t)m->files);
 	json_put_int(&w, "linked", (int64_t)m->linked);
 	json_put_int(&w, "pointers", (int64_t)m->pointers);
-	json_put_str(&w, "reference", ref);
+	output_put_text(&w, "reference", ref);
 	json_put_int(&w, "reflinked", (int64_t)m->reflinked);
 	json_put_int(&w, "replaced", (int64_t)m->replaced);
 	json_put_str(&w, "role", v->role->name);

@@ -33,7 +33,7 @@ static void print_json(const struct role_view *v, const struct pull_result *p)
 	json_put_int(&w, "bytes_network", (int64_t)p->bytes_network);
 	json_put_str(&w, "digest", digest_to_str(&v->bundle->digest).str);
 	json_put_int(&w, "files", (int64_t)p->files);
-	json_put_str(&w, "reference", ref);
+	output_put_text(&w, "reference", ref);
 	json_put_str(&w, "role", v->role->name);
 	json_end_object(&w);
 	output_json(&doc);

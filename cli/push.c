@@ -39,7 +39,7 @@ static void print_json(const struct push_result *p, bool dry_run)
 	json_put_bool(&w, "dry_run", dry_run);
 	json_put_int(&w, "externals_sent", (int64_t)p->externals_sent);
 	json_put_int(&w, "files", (int64_t)p->files);
-	json_put_str(&w, "reference", ref);
+	output_put_text(&w, "reference", ref);
 	json_put_bool(&w, "tag_moved", p->tag_moved);
 	if (p->has_trace)
 		json_put_str(&w, "trace", digest_to_str(&p->trace).str);

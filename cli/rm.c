@@ -86,7 +86,7 @@ static void print_result(const struct cli *cli, const struct reference *ref,
 	json_writer_init(&w, &doc);
 	json_begin_object(&w, NULL);
 	json_put_str(&w, "digest", digest_to_str(d).str);
-	json_put_str(&w, "reference", name);
+	output_put_text(&w, "reference", name);
 	json_put_bool(&w, "removed", !dry);
 	json_end_object(&w);
 	output_json(&doc);

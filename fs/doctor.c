@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/strbuf.h"
 #include "cli/findings.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"

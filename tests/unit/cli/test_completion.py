@@ -95,6 +95,15 @@ def names_of_the_cache(env):
     check(offered(env, "pull", "--concurrency", "nonsense", ""), [])
 
 
+def no_name_of_a_bundle_becomes_a_flag(env):
+    top = env.fresh("ws")
+    for name in ("--registry=evil.example", "-v"):
+        (top / name).write_text("a")
+    env.push(top, "dash:1")
+    check(offered(env, "cat", "dash:1", ""), [])
+    check(offered(env, "cat", "dash:1", "--", ""), ["--registry=evil.example", "-v"])
+
+
 class Shell:
     """On a terminal of its own."""
 
@@ -200,4 +209,5 @@ def in_fish(env):
         raise Failed(f"{gives('')}, {gives('push -')}")
 
 
-run([the_tables_are_offered, flags_as_they_are_given, names_of_the_cache, in_bash, in_zsh, in_zsh_by_eval, in_fish])
+run([the_tables_are_offered, flags_as_they_are_given, names_of_the_cache, no_name_of_a_bundle_becomes_a_flag, in_bash,
+     in_zsh, in_zsh_by_eval, in_fish])

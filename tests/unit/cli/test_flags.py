@@ -121,6 +121,16 @@ def a_line_of_progress_can_be_had_without(env):
     check(on_a_terminal(env, "pull", "demo:1", "--quiet"), b"")
 
 
+def json_has_names_that_are_not_utf_8(env):
+    top = folder(env)
+    ref = b"oci:" + os.fsencode(env.base) + b"/\xff:demo:1"
+    for name, args in (("reference", ("push", top, "--to", ref)), ("reference", ("pull", ref)),
+                       ("from", ("copy", ref, f"oci:{env.base}/copy:demo:1")),
+                       ("file", ("export", ref, "-o", os.fsencode(env.base) + b"/\xff.tar"))):
+        if "/\\xff" not in env.mops_json(*map(os.fsdecode, args))[name]:
+            raise Failed(f"{args[0]}: {name}")
+
+
 run([
     init_takes_name_and_version,
     links_are_followed,
@@ -129,4 +139,5 @@ run([
     a_scan_begins_anew,
     gc_makes_room_on_the_disk,
     a_line_of_progress_can_be_had_without,
+    json_has_names_that_are_not_utf_8,
 ])
