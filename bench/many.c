@@ -128,7 +128,7 @@ static void write_root(const struct made *m, unsigned long n,
 				 .layers = &zero,
 				 .n_layers = 1,
 				 .tree = m->tree};
-	struct root root = {.plan_version = PLAN_VERSION,
+	struct root root = {.plan_version = 1,
 			    .layers = &layer,
 			    .n_layers = 1,
 			    .roles = &role,

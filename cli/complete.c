@@ -183,7 +183,7 @@ static void print_kind(const struct scan *s, const char *kind, size_t n,
 		print_path(s, out, !first);
 	else if (!strcmp(name, "COMMAND"))
 		print_verbs(s, out);
-	else if (islower((unsigned char)*name))
+	else if (islower((unsigned char)*name) || isdigit((unsigned char)*name))
 		complete_word(out, name, NULL);
 }
 

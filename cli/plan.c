@@ -10,6 +10,7 @@
 const struct arg_option options_plan[] = {
 	{"external", 0, "PATH=URI", true, "a file that is at a URI already"},
 	{"external-preview", 0, NULL, false, "only the external files"},
+	{"plan-version", 0, "N", false, "by the rules of that version", "1"},
 	{"follow-symlinks", 0, NULL, false, "store what links point to"},
 	{0},
 };
@@ -61,6 +62,7 @@ static void print_json(const struct cli *cli, const struct workspace *ws,
 			write_entry(&w, &plan->entries[i], ws);
 	json_end_array(&w);
 	json_put_int(&w, "packs", (int64_t)plan->n_packs);
+	json_put_int(&w, "plan_version", plan->rules->version);
 	json_put_int(&w, "unowned", (int64_t)ws->inv.n_unowned);
 	json_end_object(&w);
 	output_json(&doc);
@@ -87,10 +89,11 @@ static void print_text(const struct cli *cli, const struct workspace *ws,
 		if (wanted(cli, &plan->entries[i]))
 			print_entry(&plan->entries[i], ws);
 	print_line(stdout,
-		   "%zu packs and %zu blobs of at most %d descriptors; %zu "
-		   "files belong to no layer",
-		   plan->n_packs, plan->n_blob_descriptors,
-		   MAX_LAYER_DESCRIPTORS, ws->inv.n_unowned);
+		   "plan version %u: %zu packs and %zu blobs of at most %d "
+		   "descriptors; %zu files belong to no layer",
+		   plan->rules->version, plan->n_packs,
+		   plan->n_blob_descriptors, MAX_LAYER_DESCRIPTORS,
+		   ws->inv.n_unowned);
 }
 
 int verb_plan(struct cli *cli, struct error **errp)
@@ -102,6 +105,8 @@ int verb_plan(struct cli *cli, struct error **errp)
 	struct plan_options po = {0};
 	int r = run_begin(cli, &run, errp);
 
+	if (r == 0)
+		r = run_plan_rules(&run, &po.rules, errp);
 	if (r == 0)
 		r = externals_of(cli, &ext, errp);
 	if (r == 0)

@@ -17,6 +17,8 @@ const struct arg_option options_push[] = {
 	{"follow-symlinks", 0, NULL, false, "store what links point to"},
 	{"trace", 0, "FILE", false,
 	 "attach what 'mopsfs mount --record' wrote; the digest stays"},
+	{"plan-version", 0, "N", false, "pack by the rules of that version",
+	 "1"},
 	{"force", 0, NULL, false, "move a tag that somebody else moved, too"},
 	{"reupload", 0, NULL, false, "upload what is there already, too"},
 	{"dry-run", 'n', NULL, false, "only say what would be uploaded"},
@@ -100,6 +102,8 @@ int verb_push(struct cli *cli, struct error **errp)
 	const char *tag;
 	int r = run_begin(cli, &run, errp);
 
+	if (r == 0)
+		r = run_plan_rules(&run, &o.rules, errp);
 	if (r == 0)
 		r = externals_of(cli, &ext, errp);
 	if (r < 0)

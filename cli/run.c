@@ -95,6 +95,15 @@ int run_workspace(struct run *r, const struct externals *ext,
 			  errp);
 }
 
+int run_plan_rules(const struct run *r, const struct plan_rules **ret,
+		   struct error **errp)
+{
+	const char *text = cli_value(r->cli, "plan-version");
+
+	*ret = NULL;
+	return text ? plan_rules_find(text, ret, errp) : 0;
+}
+
 char *run_mopsfs_path(void)
 {
 	char self[PATH_MAX];

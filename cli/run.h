@@ -11,6 +11,7 @@
 #include "base/op.h"
 #include "cli/args.h"
 #include "engine/bundle.h"
+#include "engine/plan_rules.h"
 #include "engine/session.h"
 #include "engine/workspace.h"
 
@@ -47,6 +48,9 @@ int run_workspace(struct run *r, const struct externals *ext,
 /* The same of any folder. */
 int run_folder(struct run *r, const char *dir, const struct externals *ext,
 	       struct workspace *ret, struct error **errp);
+/* What --plan-version asks for; NULL: nothing. */
+int run_plan_rules(const struct run *r, const struct plan_rules **ret,
+		   struct error **errp);
 /* The mopsfs that was installed with this program; else the one in PATH. Heap;
  * NULL: there is none. */
 char *run_mopsfs_path(void);

@@ -2,7 +2,7 @@
 
 #include "cli/output.h"
 #include "cli/verbs.h"
-#include "engine/root.h"
+#include "engine/plan_rules.h"
 
 int verb_version(struct cli *cli, struct error **errp)
 {
@@ -16,7 +16,7 @@ int verb_version(struct cli *cli, struct error **errp)
 	}
 	json_writer_init(&w, &doc);
 	json_begin_object(&w, NULL);
-	json_put_int(&w, "plan_version", PLAN_VERSION);
+	json_put_int(&w, "plan_version", plan_rules_newest()->version);
 	json_put_str(&w, "version", MOPS_VERSION);
 	json_end_object(&w);
 	output_json(&doc);

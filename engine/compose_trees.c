@@ -210,7 +210,7 @@ int compose_trees(struct composer *c, struct error **errp)
 	cleanup_free struct tree **layers = xcalloc(n_layers, sizeof(*layers));
 	int r = 0;
 
-	c->root.plan_version = PLAN_VERSION;
+	c->root.plan_version = c->plan->rules->version;
 	c->root.layers = xcalloc(n_layers, sizeof(*c->root.layers));
 	c->root.roles = xcalloc(n_roles, sizeof(*c->root.roles));
 	c->root.n_layers = n_layers;

@@ -12,13 +12,11 @@
 #include "base/path.h"
 #include "engine/plan_external.h"
 
-/* Contents below this travel in packs, whatever room there is. */
-#define OWN_BLOB_MIN ((uint64_t)1 << 20)
-
 struct planner {
 	const struct inventory *inv;
 	const struct bundle_file *bf;
 	const struct plan_options *o;
+	const struct plan_rules *rules;
 	uint64_t part_size;
 	struct plan *plan;
 };
@@ -97,7 +95,7 @@ static int compare_ranks(const void *a, const void *b)
 static bool is_candidate(const struct planner *pl, const struct plan_entry *e)
 {
 	return is_unplaced(e) &&
-	       (e->inv->size >= OWN_BLOB_MIN || pl->o->pack_nothing);
+	       (e->inv->size >= pl->rules->own_blob_min || pl->o->pack_nothing);
 }
 
 static void place_blob(struct planner *pl, struct plan_entry *e)
@@ -118,7 +116,7 @@ static void place_ranked(struct planner *pl, struct plan_entry **ranked,
 			i && compare_ranks(&ranked[i - 1], &ranked[i]) == 0;
 		uint64_t w = again ? 0 : weight(pl, ranked[i]->inv->size);
 
-		if (w > MAX_OWN_BLOBS - used && !pl->o->pack_nothing)
+		if (w > pl->rules->max_own_blobs - used && !pl->o->pack_nothing)
 			break;
 		used += w;
 		place_blob(pl, ranked[i]);
@@ -180,8 +178,9 @@ static int add_item(const struct planner *pl, struct packing *to,
 	if (e->inv->size > pl->part_size)
 		return too_large_for_pack(e, errp);
 	e->place = PLACE_PACK;
-	e->reason = e->inv->size < OWN_BLOB_MIN ? "small"
-						: "no room for another blob";
+	e->reason = e->inv->size < pl->rules->own_blob_min
+			    ? "small"
+			    : "no room for another blob";
 	if (at) {
 		e->pack_item = (uint32_t)at - 1;
 		return 0;
@@ -221,8 +220,8 @@ static void cut_layer(struct plan *p, uint32_t layer,
 	size_t at = 0;
 
 	for (uint32_t number = 0; at < from->n; number++) {
-		size_t n =
-			pack_cut(from->items + at, from->n - at, p->pack_step);
+		size_t n = p->rules->cut(from->items + at, from->n - at,
+					 p->pack_step);
 
 		for (size_t i = at; i < at + n; i++) {
 			pack_of[i] = (uint32_t)p->n_packs;
@@ -257,7 +256,7 @@ static void cut_all(struct planner *pl, const struct packing *all)
 
 	for (size_t i = 0; i < n_layers; i++)
 		layers[i] = (struct pack_layer){all[i].items, all[i].n};
-	pl->plan->pack_step = pack_step(layers, n_layers);
+	pl->plan->pack_step = pl->rules->step(layers, n_layers);
 	for (uint32_t i = 0; i < n_layers; i++) {
 		cleanup_free uint32_t *pack_of = NULL, *first = NULL;
 
@@ -361,10 +360,13 @@ int plan_make(const struct inventory *inv, const struct bundle_file *bf,
 	      const struct plan_options *o, struct plan *ret,
 	      struct error **errp)
 {
-	cleanup_plan struct plan p = {0};
+	cleanup_plan struct plan p = {
+		.rules = o->rules ? o->rules : plan_rules_newest(),
+	};
 	struct planner pl = {.inv = inv,
 			     .bf = bf,
 			     .o = o,
+			     .rules = p.rules,
 			     .part_size =
 				     o->part_size ? o->part_size : PART_SIZE,
 			     .plan = &p};

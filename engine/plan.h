@@ -1,11 +1,11 @@
 /*
  * Where each file goes: own blob (or parts), pack, external. A pure function
- * of the inventory and the bundle file (plan version 1, docs/format.md).
+ * of the inventory, the bundle file and the rules (engine/plan_rules.h).
  */
 #ifndef ENGINE_PLAN_H
 #define ENGINE_PLAN_H
 
-#include "engine/pack.h"
+#include "engine/plan_rules.h"
 #include "engine/root.h"
 #include "engine/scan.h"
 
@@ -35,6 +35,7 @@ struct plan_pack {
 };
 
 struct plan {
+	const struct plan_rules *rules;
 	struct plan_entry *entries; /* as in the inventory, same order */
 	size_t n;
 	struct plan_pack *packs; /* by layer, then number */
@@ -52,8 +53,9 @@ struct plan_external {
 };
 
 struct plan_options {
-	uint64_t part_size; /* 0: PART_SIZE; tests use less */
-	bool pack_nothing;  /* bench only: every file its own blob */
+	const struct plan_rules *rules; /* NULL: the newest */
+	uint64_t part_size;             /* 0: PART_SIZE; tests use less */
+	bool pack_nothing; /* bench only: every file its own blob */
 	const struct plan_external *externals;
 	size_t n_externals;
 };

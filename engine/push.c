@@ -164,6 +164,7 @@ static int compose_known(struct pusher *p, struct compose_options *co,
 static int prepare(struct pusher *p, struct error **errp)
 {
 	struct plan_options po = {
+		.rules = p->o->rules,
 		.pack_nothing = p->o->pack_nothing,
 		.externals = p->o->externals,
 		.n_externals = p->o->n_externals,

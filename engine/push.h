@@ -15,6 +15,7 @@
 
 struct push_options {
 	const char *dir;
+	const struct plan_rules *rules; /* NULL: the newest */
 	const char *to;    /* reference; NULL: name and version of the file */
 	char *const *tags; /* NULL-ended or NULL: beside the tag of @to, or in
 			      place of the bundle file's version */

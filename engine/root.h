@@ -23,8 +23,6 @@
 #define ROOT_INLINE_MAX       (64u << 10)
 #define MAX_LAYER_DESCRIPTORS 400
 #define MAX_TREES             32
-#define MAX_OWN_BLOBS         256
-#define PLAN_VERSION          1
 
 /* A tree as the root pins it. */
 struct tree_ref {

@@ -58,6 +58,23 @@ def plan_shows_externals_alone(env):
     check({e["path"] for e in env.mops_json("plan", top, *external, "--external-preview")["entries"]}, {"big"})
 
 
+def the_plan_version_is_chosen(env):
+    top = folder(env)
+    known = env.run(MOPS, "__complete", "push", "--plan-version", "").stdout.decode().split()
+    newest = env.mops_json("version")["plan_version"]
+    check(known[-1], str(newest))
+    for n in known:
+        check(env.mops_json("plan", top, "--plan-version", n)["plan_version"], int(n))
+        env.push(top, f"demo:{n}", "--plan-version", n)
+        check(env.mops_json("resolve", f"demo:{n}")["plan_version"], int(n))
+    check(env.mops_json("resolve", f"demo:{newest}")["digest"], env.push(top, "demo:none")["digest"])
+    for verb in "plan", "push":
+        for n in "0", str(newest + 1), "01", "+1", "", "x":
+            said = env.mops(verb, top, "--plan-version", n, code=2).stderr.decode().splitlines()
+            check([line.rpartition(": ")[2] for line in said],
+                  [f"there is no plan version '{n}' here, only {', '.join(known)}"])
+
+
 def push_sends_again_what_is_there(env):
     top = folder(env)
     sent = [env.push(top, "demo:1", *flag)["blobs_sent"] for flag in ((), (), ("--reupload",))]
@@ -135,6 +152,7 @@ run([
     init_takes_name_and_version,
     links_are_followed,
     plan_shows_externals_alone,
+    the_plan_version_is_chosen,
     push_sends_again_what_is_there,
     a_scan_begins_anew,
     gc_makes_room_on_the_disk,

@@ -305,7 +305,7 @@ static void make(struct made_bundle *m)
 	void *trees[2];
 	size_t lens[2];
 
-	k.root.plan_version = PLAN_VERSION;
+	k.root.plan_version = 1;
 	k.root.n_layers = 2;
 	k.root.layers = xcalloc(2, sizeof(*k.root.layers));
 	k.root.n_roles = 2;

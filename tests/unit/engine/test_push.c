@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/time.h"
 #include "cache/hashes.h"
+#include "engine/bundle.h"
 #include "tests/lib/tmpdir.h"
 #include "tests/unit/engine/workspace_fixture.h"
 
@@ -104,4 +105,36 @@ Test(push, a_wrong_record_of_a_pack_is_dropped)
 	cr_expect(not(remember(key, size, NULL)));
 	cr_expect(eq(int, push_to("m:2", NULL), 0));
 	cr_expect(remember(key, size, NULL));
+}
+
+static size_t cut_each(const struct pack_item *items, size_t n, unsigned k)
+{
+	return 1;
+}
+
+/* Not what one version does, but whatever the rules say. */
+Test(push, plans_by_the_rules_that_it_is_given_and_says_which)
+{
+	struct plan_rules rules = *plan_rules_newest();
+	struct push_options o = {.dir = ws.dir, .to = "m:1", .rules = &rules};
+	cleanup_push_result struct push_result done = {0};
+	cleanup_session struct session *s = NULL;
+	cleanup_bundle struct bundle *b = NULL;
+
+	rules.version = 7;
+	rules.own_blob_min = 100;
+	rules.max_own_blobs = 1;
+	rules.cut = cut_each;
+	ws_put(&ws, "a", "1", 0644);
+	ws_put(&ws, "b", "2", 0644);
+	ws_put_bytes(&ws, "c", 300, 1);
+	ws_put_bytes(&ws, "d", 200, 2);
+	cr_assert(eq(int, session_new(&settings, &s, NULL), 0));
+	cr_assert(eq(int, push(s, &o, &done, NULL, NULL), 0));
+	cr_assert(eq(int, bundle_open(s, &done.ref, NULL, &b, NULL), 0));
+	cr_expect(eq(u32, b->root.plan_version, 7));
+	cr_expect(eq(u64, b->root.layers[0].bytes_blob, 300));
+	cr_expect(eq(u64, b->root.layers[0].bytes_pack, 202));
+	/* a tree, three packs, a blob */
+	cr_expect(eq(sz, b->manifest.n_layers, 5));
 }
