@@ -95,6 +95,23 @@ def a_file_that_is_there_already(env):
         raise mopstest.Failed(f"what is wrong with the proxy is not said: {p.stderr}")
 
 
+def a_bucket_whose_readers_pay(env):
+    stores.clean(env)
+    server = stores.Server(env, "odd_store.py")
+    env.vars.update(AWS_ACCESS_KEY_ID="id", AWS_SECRET_ACCESS_KEY="canary", MOPS_IO_TIMEOUT="5s",
+                    AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{server['port']}")
+    top = env.fresh("src")
+    (top / "w.bin").write_bytes(bytes((7 * i + (i >> 8)) % 256 for i in range(300000)))
+    push = ("push", top, "--to", "paid@1", "--external", "w.bin=s3://our-bill/payer")
+    env.mops(*push, code=3)
+    env.vars["MOPS_S3_REQUESTER_PAYS"] = "our-bill"
+    env.mops(*push)
+    with env.mount("paid@1") as at:
+        mopstest.same(mopstest.snapshot(at), mopstest.snapshot(top))
+    env.new_cache()
+    env.mops("cat", "paid@1", "w.bin", code=3, env={"MOPS_S3_REQUESTER_PAYS": "another"})
+
+
 def expect_errno(want, path):
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -321,6 +338,6 @@ def replaced_under_an_open_file(env):
                 os.close(fd)
 
 
-mopstest.run([push_mount_pull_and_verify, a_file_that_is_there_already, what_is_wrong_at_the_store,
+mopstest.run([push_mount_pull_and_verify, a_file_that_is_there_already, a_bucket_whose_readers_pay, what_is_wrong_at_the_store,
               an_upload_killed_and_gone_on_with, no_secret_shows, blobs_of_azure, an_archived_blob,
               four_places_at_once, replaced_under_an_open_file])

@@ -269,6 +269,22 @@ def a_mount_in_use_is_not_ended_unless_lazily(env):
     wait_for("the daemon to end with its last user", gone(worker, supervisor), 10)
 
 
+def letters_are_the_flags_of_their_names(env):
+    mopstest.need_root()
+    bundle(env)
+    for flag in ("-o", "--options"):
+        for end in ("-l", "--lazy"):
+            at, _, _ = mounted(env, flag, "io=cached,readahead_kb=64")
+            doc = json.loads(env.mopsfs("status", at, "--json").stdout)
+            if doc["data_path"]["why"] != "asked for":
+                raise Failed(doc["data_path"])
+            env.mopsfs("umount", end, at)
+            if is_mounted(at):
+                raise Failed("lazy umount")
+    for flag in ("-f", "--foreground"):
+        env.mopsfs("mount", "nothing:1.0", env.fresh("mnt"), flag, code=1)
+
+
 def another(env, at, top):
     """Another mount at the same folder; what it shows, and its status, are there."""
     env.mopsfs("mount", "demo:1.0", at)
@@ -641,6 +657,7 @@ if __name__ == "__main__":
         a_mount_over_our_own_folders_is_refused,
         a_second_mount_at_one_place_is_refused,
         a_mount_in_use_is_not_ended_unless_lazily,
+        letters_are_the_flags_of_their_names,
         the_end_of_a_mount_leaves_another_at_its_place,
         the_end_of_a_mount_leaves_another_of_its_number,
         a_start_that_ends_leaves_another_at_its_place,

@@ -139,6 +139,37 @@ def passthrough_declines_a_blob_with_a_second_link(env):
             raise Failed("a blob with two links was passed through")
 
 
+def passthrough_from_an_overlay_has_to_be_allowed(env):
+    if not json.loads(env.mopsfs("version", "--json").stdout)["passthrough"]:
+        raise NO_PASSTHROUGH
+    mopstest.need_root()
+    env.push(workspace(env), "demo:1.0")
+    layers = env.fresh("layers")
+    p = env.run("mount", "-t", "tmpfs", "layers", layers, code=None)
+    if p.returncode:
+        raise Skip(p.stderr.decode())
+    try:
+        for name in ("low", "up", "work", "all"):
+            (layers / name).mkdir()
+        p = env.run("mount", "-t", "overlay", "-o", f"lowerdir={layers}/low,upperdir={layers}/up,workdir={layers}/work",
+                    "overlay", layers / "all", code=None)
+        if p.returncode:
+            raise Skip(p.stderr.decode())
+        try:
+            env.vars["MOPS_CACHE_DIR"] = str(layers / "all/cache")
+            env.mops("pull", "demo:1.0")
+            for options, passed in (("io=passthrough", 0), ("io=passthrough,stacked_cache", 1)):
+                with env.mount("demo:1.0", "-o", options) as at:
+                    mopstest.sha256_file(at / "data/big.bin")
+                    path = status(env, at)["data_path"]
+                    if path["passthrough_opens"] != passed or ("stacked_cache" in path.get("declined", "")) == passed:
+                        raise Failed(f"{options}: {path}")
+        finally:
+            env.run("umount", layers / "all")
+    finally:
+        env.run("umount", layers)
+
+
 def passthrough_ends_with_damage(env):
     """Each open looks at the blob anew, also when its backing is still there."""
     mopstest.need_root()
@@ -399,6 +430,7 @@ if __name__ == "__main__":
         passthrough_mount_shows_what_was_pushed,
         passthrough_takes_complete_files_only,
         passthrough_declines_a_blob_with_a_second_link,
+        passthrough_from_an_overlay_has_to_be_allowed,
         passthrough_ends_with_damage,
         a_mapping_keeps_an_inode_in_its_mode,
         all_ways_to_read_agree,

@@ -168,6 +168,18 @@ def fake_mounts_nothing(env):
     env.run("mount", "-f", "-t", "mopsfs", "demo@1.0", at, "-o", "nonsense", code=1)
 
 
+def the_helpers_flags_have_names_too(env):
+    at = ready(env)
+    for args in (("--fake",), ("--fake", "--sloppy", "--options", "nonsense")):
+        env.run("/sbin/mount.mopsfs", "demo@1.0", at, *args)
+        if is_mounted(at):
+            raise Failed(f"{args}: mounted")
+    for args in (("--read-only",), ("--read-write",), ("--no-mtab", "--types", "mopsfs")):
+        env.run("/sbin/mount.mopsfs", "demo@1.0", at, *args)
+        readable(at)
+        env.run("umount", at)
+
+
 def nothing_of_a_users_environment_is_needed(env):
     """As systemd starts mount(8)."""
     at = ready(env)
@@ -279,6 +291,6 @@ def an_automount_point_is_mounted_when_it_is_entered(env):
 enter_namespace()
 mopstest.run([mount8_mounts_and_umount8_ends_it, without_options_mount8_says_rw_and_gets_ro,
               fstab_lines_are_mounted_once, failures_have_mount8s_exit_statuses, sloppy_passes_over_unknown_words,
-              fake_mounts_nothing, nothing_of_a_users_environment_is_needed,
+              fake_mounts_nothing, the_helpers_flags_have_names_too, nothing_of_a_users_environment_is_needed,
               a_mount_of_mount8_survives_and_is_upgraded,
               a_plain_user_mounts_and_unmounts_a_line_with_user, an_automount_point_is_mounted_when_it_is_entered])

@@ -298,7 +298,7 @@ class DockerRegistry:
         need_program("openssl")
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj",
                 "/CN=test-ca", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE")
-        (self.dir / "san").write_text("subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1")
+        (self.dir / "san").write_text("subjectAltName=DNS:localhost,DNS:registry.test,DNS:tokens.elsewhere,IP:127.0.0.1")
         for name, subject in (("srv", "/CN=localhost"), ("client", "/CN=client")):
             openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj",
                     subject)

@@ -117,6 +117,20 @@ def tls(env):
     use(env, registry)
 
 
+def tls_by_flags(env):
+    registry = DockerRegistry(env, tls=True, clients=True)
+    env.vars["MOPS_PLAIN_HTTP"] = "false"
+    ref = f"{registry.host}/team/model:v1"
+    trust = ("--ca-file", registry.dir / "ca.pem")
+    show = ("--cert-file", registry.dir / "client.pem", "--key-file", registry.dir / "client.key")
+    env.mops("push", make_bundle(env), "--to", ref, *trust, *show)
+    for some in (trust, show, trust + show[:2]):
+        refused(env, ref, *some)
+    env.mops("pull", ref, *trust, *show[2:], code=2)  # a key without its certificate
+    env.new_cache()
+    env.mops("pull", ref, *trust, *show)
+
+
 def tls_by_certs_d(env):
     registry = DockerRegistry(env, tls=True, clients=True)
     env.vars["MOPS_PLAIN_HTTP"] = "false"
@@ -173,6 +187,28 @@ def a_proxy_for_https(env):
     expect(len(locked.log) <= 2, "a proxy is asked too often")
     refused(env, f"10.0.0.1:{registry.port}/team/model:v1", env_vars={"NO_PROXY": "10.0.0.0/8", "MOPS_IO_TIMEOUT": "1s"})
     expect(all(t == registry.host for _, t, _ in proxy.log), proxy.log)
+
+
+def a_token_service_of_another_site(env):
+    """A login is shown there where token_realms says so."""
+    registry, proxy = DockerRegistry(env, USER, WORD, tls=True, tokens={}), Proxy(env)
+    service = LocalServer(env, registry.tokens.handler())
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(registry.dir / "srv.pem", registry.dir / "srv.key")
+    service.server.socket = tls.wrap_socket(service.server.socket, server_side=True)
+    elsewhere = service.host.replace("127.0.0.1", "tokens.elsewhere")
+    registry.tokens.realm = f"https://{elsewhere}/token"
+    registry.auth = registry.tokens.config()
+    registry.stop()
+    registry.start()
+    ref = behind(env, registry)
+    env.vars.update(MOPS_CA_FILE=str(registry.dir / "ca.pem"), HTTPS_PROXY=proxy.host)
+    refused(env, ref)
+    said = env.mops("login", registry.host, "-u", USER, "--password-stdin", input=WORD.encode(), code=3).stderr
+    expect(b"token_realms" in said, said)
+    expect(("CONNECT", elsewhere) in {(m, t) for m, t, _ in proxy.log}, proxy.log)
+    env.vars["MOPS_TOKEN_REALMS"] = elsewhere
+    use(env, registry)
 
 
 def docker_hub_by_its_api_host(env):
@@ -287,7 +323,8 @@ def a_push_takes_blobs_from_another_repository(env):
     expect(said["blobs_sent"] == 0, said)
 
 
-run([anonymous, basic, token, token_of_an_identity, token_from_a_helper, tls, tls_by_certs_d,
-     tls_by_a_folder_of_authorities, a_proxy_for_http, a_proxy_for_https, docker_hub_by_its_api_host, mirrors,
+run([anonymous, basic, token, token_of_an_identity, token_from_a_helper, tls, tls_by_flags,
+     tls_by_certs_d, tls_by_a_folder_of_authorities, a_proxy_for_http, a_proxy_for_https,
+     a_token_service_of_another_site, docker_hub_by_its_api_host, mirrors,
      a_mirror_is_not_told_who_we_are, a_client_certificate_is_for_the_registry,
      a_push_takes_blobs_from_another_repository])

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "lib"))
-from mopstest import MOPS, Failed, run, terminate, wait_for, write_random  # noqa: E402
+from mopstest import MOPS, MOPSFS, Failed, run, terminate, wait_for, write_random  # noqa: E402
 
 
 def check(got, want):
@@ -75,6 +75,17 @@ def the_plan_version_is_chosen(env):
                   [f"there is no plan version '{n}' here, only {', '.join(known)}"])
 
 
+def some_files_are_materialized(env):
+    top = folder(env)
+    (top / "sub").mkdir()
+    (top / "sub/b").write_text("b\n")
+    env.push(top, "demo:1")
+    env.mops("materialize", "demo:1", env.base / "some", "--path", "sub/*")
+    check(sorted(set(os.listdir(env.base / "some")) - {".mops"}), ["sub"])
+    env.mops("materialize", "demo:1", env.base / "all")
+    check(sorted(set(os.listdir(env.base / "all")) - {".mops"}), ["a", "link", "sub"])
+
+
 def push_sends_again_what_is_there(env):
     top = folder(env)
     sent = [env.push(top, "demo:1", *flag)["blobs_sent"] for flag in ((), (), ("--reupload",))]
@@ -138,6 +149,26 @@ def a_line_of_progress_can_be_had_without(env):
     check(on_a_terminal(env, "pull", "demo:1", "--quiet"), b"")
 
 
+def letters_are_the_flags_of_their_names(env):
+    top = folder(env)
+    env.push(top, "demo:1")
+    for args, letter, name in ((["ls", "demo:1"], "-l", "--long"), (["ls", "demo:1"], "-R", "--recursive"),
+                               (["push", top, "--to", "demo:2"], "-n", "--dry-run"),
+                               (["copy", "demo:1", "demo:2"], "-n", "--dry-run"),
+                               (["push", "-h"], "-h", "--help"), (["version"], "-q", "--quiet")):
+        said = [env.mops(*args, flag).stdout for flag in (letter, name)]
+        check(said[0], said[1])
+    if env.mops("ls", "demo:1", "--long").stdout == env.mops("ls", "demo:1").stdout:
+        raise Failed("--long is no longer than without")
+    check(env.mopsfs("help", "mount").stdout, env.run(MOPSFS, "mount", "--help").stdout)
+    for flag in ("-t", "--tag"):
+        env.push(top, "demo:1", flag, "x" + flag)
+        check(env.mops_json("resolve", "demo:x" + flag)["digest"], env.mops_json("resolve", "demo:1")["digest"])
+    for flag in ("-o", "--output"):
+        env.mops("export", "demo:1", flag, env.base / f"demo{flag}.tar")
+    check((env.base / "demo-o.tar").read_bytes(), (env.base / "demo--output.tar").read_bytes())
+
+
 def json_has_names_that_are_not_utf_8(env):
     top = folder(env)
     ref = b"oci:" + os.fsencode(env.base) + b"/\xff:demo:1"
@@ -153,9 +184,11 @@ run([
     links_are_followed,
     plan_shows_externals_alone,
     the_plan_version_is_chosen,
+    some_files_are_materialized,
     push_sends_again_what_is_there,
     a_scan_begins_anew,
     gc_makes_room_on_the_disk,
     a_line_of_progress_can_be_had_without,
+    letters_are_the_flags_of_their_names,
     json_has_names_that_are_not_utf_8,
 ])
