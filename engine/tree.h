@@ -2,11 +2,11 @@
  * The tree: one binary, mapped, bounds-checked table that says what a layer or
  * a role holds (docs/format.md, "The tree").
  *
- * A reader builds nothing on the heap. tree_open*() checks the header and the
- * section table; everything else is checked when it is touched, so that opening
- * a tree of a million files costs nothing. No input makes a reader loop,
- * recurse without bound, or read outside the mapping; what breaks the rules is
- * -EBADMSG (kind ERROR_VALIDATION).
+ * A reader builds nothing on the heap. tree_open*() checks the header, the
+ * section table and that no chunk lists are shared; everything else is checked
+ * when it is touched, so that opening a tree of a million files costs next to
+ * nothing. No input makes a reader loop, recurse without bound, or read outside
+ * the mapping; what breaks the rules is -EBADMSG (kind ERROR_VALIDATION).
  *
  * Threads: a tree is immutable; any thread, no locks.
  */

@@ -51,6 +51,25 @@ static int section_count(const struct tree_disk_section *s, size_t record,
 	return 0;
 }
 
+/* Who opens many sources keeps their lists: shared ones would be there for each
+ * of them. */
+static int lists_check(const struct tree *t, struct error **errp)
+{
+	uint64_t left = t->n_chunks;
+
+	for (uint32_t i = 0; i < t->n_sources; i++) {
+		uint64_t n = tree_chunks_of(le64toh(t->sources[i].size));
+
+		if (t->sources[i].kind == TREE_SOURCE_PART)
+			continue;
+		if (n > left)
+			return error_set(errp, EBADMSG,
+					 "tree: sources share chunk lists");
+		left -= n;
+	}
+	return 0;
+}
+
 static int sections_use(struct tree *t, const struct tree_disk_section *s,
 			struct error **errp)
 {
@@ -80,7 +99,7 @@ static int sections_use(struct tree *t, const struct tree_disk_section *s,
 	t->names = (const void *)(t->p + le64toh(s[1].offset));
 	t->sources = (const void *)(t->p + le64toh(s[2].offset));
 	t->chunks = (const void *)(t->p + le64toh(s[3].offset));
-	return 0;
+	return lists_check(t, errp);
 }
 
 /*

@@ -59,6 +59,11 @@ static uint32_t at(const struct victim *v, const char *path)
 	return i;
 }
 
+static struct tree_disk_source *source_of(struct victim *v, const char *path)
+{
+	return &v->sources[le32toh(v->nodes[at(v, path)].source)];
+}
+
 static int reopen(const struct victim *v)
 {
 	struct tree *t = NULL;
@@ -172,6 +177,20 @@ Test(tree_open, refuses_padding_that_is_not_zero)
 	cr_expect(eq(int, reopen(&v), -EBADMSG));
 }
 
+Test(tree_open, refuses_chunk_lists_that_cannot_all_be_there)
+{
+	cleanup_victim struct victim v = victim_new();
+	struct tree_disk_source *s = source_of(&v, "big.bin");
+	uint64_t size = le64toh(s->size);
+
+	s->size = htole64(size + CHUNK_SIZE);
+	cr_expect(eq(int, reopen(&v), -EBADMSG));
+	s->size = htole64(INT64_MAX);
+	cr_expect(eq(int, reopen(&v), -EBADMSG));
+	s->size = htole64(size);
+	cr_expect(eq(int, reopen(&v), 0));
+}
+
 Test(tree_open, maps_a_file_and_refuses_a_short_one)
 {
 	cleanup_made_tree struct made_tree m = make_rich_tree();
@@ -206,11 +225,6 @@ Test(tree_open, maps_a_file_and_refuses_a_short_one)
 	} while (0)
 
 /* The source of the file at @path. */
-static struct tree_disk_source *source_of(struct victim *v, const char *path)
-{
-	return &v->sources[le32toh(v->nodes[at(v, path)].source)];
-}
-
 Test(tree_node, refuses_indices_beyond_the_end)
 {
 	cleanup_victim struct victim v = victim_new();
