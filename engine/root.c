@@ -224,6 +224,9 @@ static int parse_layers(const struct json *v, struct root *root,
 	r = need_some(v, "layers", "there are no layers", &list, errp);
 	if (r < 0)
 		return r;
+	/* No file is in two layers, so each has a tree of its own. */
+	if (json_count(list) > MAX_TREES)
+		return bad(errp, "there are more than 32 layers");
 	root->layers = xcalloc(json_count(list), sizeof(*root->layers));
 	return parse_each(list, root, parse_layer, errp);
 }

@@ -80,4 +80,19 @@ int tree_builder_finish(struct tree_builder *b, void **ret, size_t *ret_len,
 int tree_merge(struct tree *const *layers, const char *const *names, size_t n,
 	       void **ret, size_t *ret_len, struct error **errp);
 
+/* The same, with a layer added at a time, which need not stay open. @names
+ * outlive it. After an error it can only be freed. */
+struct tree_merger *tree_merger_new(const char *const *names);
+void tree_merger_free(struct tree_merger *m);
+int tree_merger_add(struct tree_merger *m, const struct tree *layer,
+		    struct error **errp);
+int tree_merger_finish(struct tree_merger *m, void **ret, size_t *ret_len,
+		       struct error **errp);
+
+static inline void tree_merger_freep(struct tree_merger **m)
+{
+	tree_merger_free(*m);
+}
+#define cleanup_tree_merger __attribute__((cleanup(tree_merger_freep)))
+
 #endif

@@ -5,20 +5,13 @@
 #include "engine/tree_build.h"
 #include "engine/tree_format.h"
 
-struct merge {
+struct tree_merger {
 	struct tree_builder *b;
-	const struct tree *t;
+	const struct tree *t; /* the layer that is added */
 	const char *const *names;
-	uint16_t layer;
+	uint16_t layer;    /* its number; how many there were before */
 	uint32_t *handles; /* source of @t → of @b, TREE_NONE: not yet */
 };
-
-static void merge_release(struct merge *m)
-{
-	tree_builder_free(m->b);
-	free(m->handles);
-}
-#define cleanup_merge __attribute__((cleanup(merge_release)))
 
 /* One source has one chunk list and one list of parts, whoever says so. */
 static bool same_lists(const struct tree_builder *b, uint32_t i,
@@ -57,7 +50,7 @@ static int read_parts(const struct tree *t, uint32_t i, uint32_t n,
 	return 0;
 }
 
-static int merge_source(struct merge *m, uint32_t i, uint32_t *ret,
+static int merge_source(struct tree_merger *m, uint32_t i, uint32_t *ret,
 			struct error **errp)
 {
 	cleanup_free struct tree_part *parts = NULL;
@@ -94,7 +87,7 @@ static int merge_source(struct merge *m, uint32_t i, uint32_t *ret,
 	return 0;
 }
 
-static int merge_handle(struct merge *m, uint32_t source, uint32_t *ret,
+static int merge_handle(struct tree_merger *m, uint32_t source, uint32_t *ret,
 			struct error **errp)
 {
 	int r;
@@ -133,7 +126,7 @@ static bool same_entry(const struct tree_builder *b, const struct build_node *x,
 	return false;
 }
 
-static int disagree(const struct merge *m, const char *path,
+static int disagree(const struct tree_merger *m, const char *path,
 		    const struct build_node *have, struct error **errp)
 {
 	return error_set_kind(errp, ERROR_ROLE, EEXIST,
@@ -141,7 +134,7 @@ static int disagree(const struct merge *m, const char *path,
 			      m->names[have->layer], m->names[m->layer], path);
 }
 
-static int merge_add(struct merge *m, const char *path,
+static int merge_add(struct tree_merger *m, const char *path,
 		     const struct tree_node *n, struct error **errp)
 {
 	cleanup_free char *target = NULL;
@@ -172,7 +165,7 @@ static int merge_node(void *ctx, uint32_t node, const struct tree_node *n,
 		      const char *path, struct error **errp)
 {
 	cleanup_error struct error *err = NULL;
-	struct merge *m = ctx;
+	struct tree_merger *m = ctx;
 	const struct build_node *have;
 	int r;
 
@@ -190,35 +183,60 @@ static int merge_node(void *ctx, uint32_t node, const struct tree_node *n,
 	return disagree(m, path, have, errp);
 }
 
-static int merge_layer(struct merge *m, struct error **errp)
+struct tree_merger *tree_merger_new(const char *const *names)
 {
-	size_t n = tree_source_records(m->t);
+	struct tree_merger *m = xcalloc(1, sizeof(*m));
+
+	m->b = tree_builder_new();
+	m->names = names;
+	return m;
+}
+
+void tree_merger_free(struct tree_merger *m)
+{
+	if (!m)
+		return;
+	tree_builder_free(m->b);
+	free(m->handles);
+	free(m);
+}
+
+int tree_merger_add(struct tree_merger *m, const struct tree *layer,
+		    struct error **errp)
+{
+	size_t n = tree_source_records(layer);
 	int r;
 
+	if (m->layer == UINT16_MAX)
+		return error_set(errp, EOVERFLOW, "too many layers");
 	free(m->handles);
 	m->handles = malloc(MAX(n, (size_t)1) * sizeof(*m->handles));
 	if (!m->handles)
 		return error_set_errno(errp, ENOMEM, "merging trees");
 	memset(m->handles, 0xff, n * sizeof(*m->handles));
-	r = tree_walk(m->t, TREE_ROOT, merge_node, m, errp);
-	return error_prefix(errp, r, "layer '%s'", m->names[m->layer]);
+	m->t = layer;
+	r = tree_walk(layer, TREE_ROOT, merge_node, m, errp);
+	error_prefix(errp, r, "layer '%s'", m->names[m->layer]);
+	m->layer++;
+	return r;
+}
+
+int tree_merger_finish(struct tree_merger *m, void **ret, size_t *ret_len,
+		       struct error **errp)
+{
+	return tree_builder_finish(m->b, ret, ret_len, errp);
 }
 
 int tree_merge(struct tree *const *layers, const char *const *names, size_t n,
 	       void **ret, size_t *ret_len, struct error **errp)
 {
-	cleanup_merge struct merge m = {.b = tree_builder_new(),
-					.names = names};
-	int r;
+	cleanup_tree_merger struct tree_merger *m = tree_merger_new(names);
 
-	if (n > UINT16_MAX)
-		return error_set(errp, EOVERFLOW, "too many layers");
 	for (size_t i = 0; i < n; i++) {
-		m.t = layers[i];
-		m.layer = (uint16_t)i;
-		r = merge_layer(&m, errp);
+		int r = tree_merger_add(m, layers[i], errp);
+
 		if (r < 0)
 			return r;
 	}
-	return tree_builder_finish(m.b, ret, ret_len, errp);
+	return tree_merger_finish(m, ret, ret_len, errp);
 }

@@ -163,8 +163,8 @@ static int run(struct verify *v, struct error **errp)
 
 	if (r >= 0)
 		r = verify_trees(v, errp);
-	if (r >= 0)
-		r = verify_externals(v, errp);
+	if (r >= 0 && v->out->externals && !v->b->remote.stores)
+		verify_unchecked(v, NULL, "externals: not checked: offline");
 	return r;
 }
 
@@ -218,12 +218,11 @@ int verify_bundle(struct bundle *b, const struct verify_options *o,
 	mutex_init(&v.lock, LOCK_SOURCE);
 	v.pool = pool_new("verify", MAX(cpu_count(), 8u));
 	v.progress = progress_new("verifying", o->show_progress);
-	v.layers = xcalloc(b->root.n_layers + 1, sizeof(*v.layers));
+	v.unsound = xcalloc(b->root.n_layers, sizeof(*v.unsound));
 	totals(&v);
 	r = run(&v, errp);
-	for (size_t i = 0; i < b->root.n_layers; i++)
-		tree_closep(&v.layers[i]);
-	free(v.layers);
+	map_release(&v.uris);
+	free(v.unsound);
 	progress_free(v.progress);
 	pool_free(v.pool);
 	mutex_destroy(&v.lock);

@@ -25,7 +25,8 @@ struct verify {
 	struct progress *progress;
 	struct mutex lock; /* of out, and around report() */
 	struct verify_result *out;
-	struct tree **layers; /* their trees; NULL: could not be had */
+	bool *unsound;   /* by layer: its tree could not be had, or is wrong */
+	struct map uris; /* SHA-256 of those looked at */
 };
 
 /* What a finding is about. */
@@ -60,6 +61,8 @@ struct digest verify_sink_final(struct verify_sink *s);
 
 void verify_blob(struct verify *v, const struct descriptor *d);
 int verify_trees(struct verify *v, struct error **errp);
-int verify_externals(struct verify *v, struct error **errp);
+/* Those of one layer's tree. */
+int verify_externals(struct verify *v, const struct tree *t,
+		     struct error **errp);
 
 #endif

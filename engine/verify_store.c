@@ -4,33 +4,39 @@
 
 #include "engine/verify_internal.h"
 
-/* Sources of externals, each URI once. They live in the layers' trees. */
+/* Sources of externals, each URI once in all layers. They live in the tree. */
 struct external {
 	struct tree_source src;
-	const struct tree *tree;
 	uint32_t index;
 };
 
 struct externals {
-	struct map seen;
+	const struct tree *tree;
 	struct external *v;
 	size_t n, cap;
 };
 
-static void collect(const struct tree *t, struct externals *e)
+/* By digest: in a tree that was not validated long URIs may overlap. */
+static bool is_new(struct verify *v, const struct tree_source *src)
 {
-	uint32_t records = tree_source_records(t);
+	struct digest d = digest_of_buf(src->uri, src->uri_len);
 
-	for (uint32_t i = 0; i < records; i = tree_next_source(t, i)) {
+	return !map_put(&v->uris, d.b, DIGEST_SIZE, v);
+}
+
+static void collect(struct verify *v, struct externals *e)
+{
+	uint32_t records = tree_source_records(e->tree);
+
+	for (uint32_t i = 0; i < records; i = tree_next_source(e->tree, i)) {
 		struct tree_source src;
 
-		if (tree_source(t, i, &src, NULL) < 0)
-			return; /* verify_trees() has said so */
-		if (src.kind != TREE_SOURCE_EXTERNAL ||
-		    map_put(&e->seen, src.uri, src.uri_len, e))
+		if (tree_source(e->tree, i, &src, NULL) < 0)
+			return; /* there is a finding about the layer */
+		if (src.kind != TREE_SOURCE_EXTERNAL || !is_new(v, &src))
 			continue;
 		ARRAY_GROW(e->v, e->n, e->cap);
-		e->v[e->n++] = (struct external){src, t, i};
+		e->v[e->n++] = (struct external){src, i};
 	}
 }
 
@@ -123,14 +129,15 @@ static int uses_source(void *ctx, uint32_t node, const struct tree_node *n,
 	return 1;
 }
 
-static void not_right(struct verify *v, const struct external *e, int r,
+static void not_right(const struct job *j, const struct external *e, int r,
 		      const struct error *err, const struct digest *got)
 {
+	struct verify *v = j->v;
 	struct first_user u = {.source = e->index};
 	cleanup_free char *what = NULL;
 	struct verify_about about = {.digest = &e->src.digest};
 
-	(void)tree_walk(e->tree, TREE_ROOT, uses_source, &u, NULL);
+	(void)tree_walk(j->e->tree, TREE_ROOT, uses_source, &u, NULL);
 	about.path = u.path;
 	what = xasprintf("external '%.*s' ('%s')", (int)e->src.uri_len,
 			 e->src.uri, u.path ? u.path : "?");
@@ -156,25 +163,21 @@ static int check_one(void *ctx, size_t i, struct error **errp)
 		return r;
 	r = look(j->v, &e->src, &got, &err);
 	if (r != 0)
-		not_right(j->v, e, r, err, &got);
+		not_right(j, e, r, err, &got);
 	return 0;
 }
 
-int verify_externals(struct verify *v, struct error **errp)
+int verify_externals(struct verify *v, const struct tree *t,
+		     struct error **errp)
 {
-	struct externals e = {0};
+	struct externals e = {.tree = t};
 	struct job j = {v, &e};
 	int r = 0;
 
-	for (size_t i = 0; i < v->b->root.n_layers; i++)
-		if (v->layers[i])
-			collect(v->layers[i], &e);
-	v->out->externals = e.n;
-	if (e.n && !v->b->remote.stores)
-		verify_unchecked(v, NULL, "externals: not checked: offline");
-	else
+	collect(v, &e);
+	v->out->externals += e.n;
+	if (v->b->remote.stores)
 		r = pool_for_each(v->pool, e.n, check_one, &j, errp);
-	map_release(&e.seen);
 	free(e.v);
 	return r;
 }

@@ -1,6 +1,6 @@
 /*
- * Trees. Every layer's is loaded, and its blobs must be in the manifest. Deep:
- * every rule of every tree, merged trees rebuilt from the layers', and packs:
+ * Trees. Every layer's is loaded, one at a time, its blobs must be in the
+ * manifest, and its externals are looked at. Deep: every rule of every tree, merged trees rebuilt from the layers', and packs:
  * their headers say what the tree says, and every file of the tree that is in
  * a pack is one of the pack's files.
  */
@@ -191,24 +191,37 @@ static int check_tree(struct verify *v, const struct tree *t,
 	return r < 0 ? r : check_sources(v, t, errp);
 }
 
-static void check_layer(struct verify *v, size_t i)
+static int check_layer(struct verify *v, size_t i, struct error **errp)
 {
 	cleanup_free char *what =
 		xasprintf("layer '%s'", v->b->root.layers[i].name);
 	const struct verify_about about = {
 		.digest = &v->b->root.layers[i].tree.digest};
 	cleanup_error struct error *err = NULL;
-	int r = bundle_layer_tree(v->b, i, v->op, &v->layers[i], &err);
+	cleanup_tree struct tree *t = NULL;
+	int r = bundle_layer_tree(v->b, i, v->op, &t, &err);
 
 	if (r >= 0)
-		r = check_tree(v, v->layers[i], &err);
+		r = check_tree(v, t, &err);
+	v->unsound[i] = r < 0;
 	if (r < 0 && r != -ECANCELED)
 		verify_failed(v, &about, r, err, what);
+	r = op_go_on(v->op, errp);
+	return r < 0 || !t ? r : verify_externals(v, t, errp);
 }
 
 /*
  * Merged trees.
  */
+
+/* Of a layer that is not right there is a finding already. */
+static bool is_sound(const struct verify *v, const struct root_role *role)
+{
+	for (size_t i = 0; i < role->n_layers; i++)
+		if (v->unsound[role->layers[i]])
+			return false;
+	return true;
+}
 
 static void check_role(struct verify *v, const struct root_role *role)
 {
@@ -217,12 +230,11 @@ static void check_role(struct verify *v, const struct root_role *role)
 	struct digest want = {0};
 	const struct verify_about about = {.digest = &want,
 					   .found = &role->tree.digest};
-	int r = role_tree_digest(&v->b->root, role, v->layers, &want, &err);
+	int r = role_tree_digest(v->b, role, v->op, &want, &err);
 
-	if (r < 0)
-		/* Layers that disagree cannot have made a bundle. */
-		verify_failed(v, NULL, r == -EIO ? r : -EBADMSG, err, what);
-	else if (!digest_equal(&want, &role->tree.digest))
+	if (r < 0 && r != -ECANCELED)
+		verify_failed(v, NULL, r, err, what);
+	else if (r >= 0 && !digest_equal(&want, &role->tree.digest))
 		verify_damaged(v, &about,
 			       "%s: its tree is not the union of its layers",
 			       what);
@@ -231,16 +243,14 @@ static void check_role(struct verify *v, const struct root_role *role)
 int verify_trees(struct verify *v, struct error **errp)
 {
 	const struct root *root = &v->b->root;
+	int r = 0;
 
-	for (size_t i = 0; i < root->n_layers; i++) {
-		int r;
-
-		check_layer(v, i);
+	for (size_t i = 0; i < root->n_layers && r >= 0; i++)
+		r = check_layer(v, i, errp);
+	for (size_t i = 0; v->deep && i < root->n_roles && r >= 0; i++) {
+		if (is_sound(v, &root->roles[i]))
+			check_role(v, &root->roles[i]);
 		r = op_go_on(v->op, errp);
-		if (r < 0)
-			return r;
 	}
-	for (size_t i = 0; v->deep && i < root->n_roles; i++)
-		check_role(v, &root->roles[i]);
-	return 0;
+	return r;
 }

@@ -82,6 +82,22 @@ class Base:
                 d.update(digest=ref["digest"], size=ref["size"])
         return oracle.canonical(doc), raw
 
+    def with_layers(self, trees, roles):
+        """(manifest, root) of layers l00, l01, … with these trees, and roles {name: (numbers of layers, tree)}."""
+        refs = {}
+        for tree in [*trees, *(t for _, t in roles.values())]:
+            refs[tree] = {"digest": text(tree), "mediaType": oracle.TREE_TYPE, "size": len(tree)}
+            if len(tree) > MIB:
+                refs[tree]["chunks"] = [oracle.text(d) for d in oracle.chunks_of(tree)]
+        root = json.loads(self.bundle.root)
+        root["layers"] = [{**root["layers"][0], "name": f"l{i:02}", "tree": refs[tree]} for i, tree in enumerate(trees)]
+        root["roles"] = [{"layers": [f"l{i:02}" for i in layers], "name": name, "tree": refs[tree]}
+                         for name, (layers, tree) in sorted(roles.items())]
+        raw = oracle.canonical(root)
+        doc = json.loads(self.with_root(raw))
+        doc["layers"] = [{k: ref[k] for k in ("digest", "mediaType", "size")} for ref in refs.values()]
+        return oracle.canonical(doc), raw
+
 
 class Place:
     """A layout folder and a cache of their own, for one thread."""
@@ -153,6 +169,7 @@ class Case:
         verbs = {"ls": ["ls", "-R", place.ref], "show": ["show", place.ref], "pull": ["pull", place.ref, "-q"],
                  "verify": ["verify", "--deep", place.ref], "cat": ["cat", place.ref, "a/data.bin"],
                  "resolve": ["resolve", place.ref],
+                 "copy": ["copy", place.ref, f"oci:{place.top}/copied:n:1", "-q"],
                  "export": ["export", place.ref, "-q", "-o", place.box / "out.tar"],
                  "materialize": ["materialize", place.ref, place.box / "dest", "-q"]}
         return [*verbs[self.verb], "--cache-dir", place.top / "cache"]
@@ -211,6 +228,11 @@ def root_case(base, name, root, inline=True, **kw):
 def tree_case(base, name, tree, **kw):
     manifest, root = base.with_tree(tree)
     return manifest_case(base, name, manifest, [tree, root], **kw)
+
+
+def layers_case(base, name, trees, roles, **kw):
+    manifest, root = base.with_layers(trees, roles)
+    return manifest_case(base, name, manifest, [root, *trees, *(t for _, t in roles.values())], **kw)
 
 
 def index_case(name, index, marker=b'{"imageLayoutVersion":"1.0.0"}', **kw):

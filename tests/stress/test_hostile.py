@@ -13,7 +13,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
 import hostile  # noqa: E402
-from documents import Base, Case, index_case, manifest_case, oracle, play_all, root_case, tree_case  # noqa: E402
+from documents import Base, Case, index_case, layers_case, manifest_case, oracle, play_all, root_case, tree_case  # noqa: E402
 from mopstest import Failed, run  # noqa: E402
 
 MORE = int(os.environ.get("DOCUMENTS", "40"))
@@ -130,10 +130,46 @@ def spoilt_documents(env):
     TOTAL[0] += play_all(env, base, cases, "documents with a flipped bit")
 
 
+def large_tree(seed, mib):
+    """Of symlinks that lead nowhere."""
+    return oracle.encode_tree({f"{seed}-{i:05}": oracle.Node(oracle.Entry(oracle.LINK, target="/".join(["x" * 200] * 4 + [f"{seed}{i}"])), 0)
+                               for i in range(mib << 10)})
+
+
+def shared_chunks(seed, n=700):
+    """Externals of 4 GiB that all have one chunk list, which is not canonical."""
+    size = 4096 << 20
+    nodes = {}
+    for i in range(n):
+        digest = oracle.sha(f"{seed}{i}".encode())
+        source = oracle.Source(oracle.EXTERNAL, digest, size, [digest] * 4096 if not i else [], uri=f"file:///{seed}/{i}")
+        nodes[f"{seed}-{i:05}"] = node = oracle.Node(oracle.Entry(oracle.FILE), 0, (source, 0))
+        node.entry.data, node.entry.digest = range(size), digest
+    tree = bytearray(oracle.encode_tree(nodes))
+    at = int.from_bytes(tree[40 + 48 + 8:40 + 48 + 16], "little")
+    for i in range(n):
+        tree[at + 64 * i + 48:at + 64 * i + 56] = bytes(8)
+    return bytes(tree)
+
+
+def many_layers(env):
+    """Layers of one large tree, of many, and trees that grow when they are merged."""
+    base = Base()
+    one, many = large_tree("one", 3), [large_tree(f"m{i}", 6) for i in range(12)]
+    odd = [shared_chunks("a"), shared_chunks("b")]
+    cases = []
+    for verb in ("verify", "copy"):
+        cases += [layers_case(base, f"{verb}: 32 layers of a tree", [one] * 32, {"default": (range(32), one)}, codes=(0,), verb=verb),
+                  layers_case(base, f"{verb}: 33 layers of a tree", [one] * 33, {"default": ([0], one)}, verb=verb),
+                  layers_case(base, f"{verb}: 12 trees", many, {"default": ([0], many[0])}, codes=(0,), verb=verb),
+                  layers_case(base, f"{verb}: shared chunk lists", odd, {"default": (range(2), odd[0])}, verb=verb)]
+    TOTAL[0] += play_all(env, base, cases, "bundles of many layers")
+
+
 def enough(_env):
     print(f"# {TOTAL[0]} hostile documents")
     if TOTAL[0] < 1500 and len(sys.argv) == 1:
         raise Failed("fewer than 1,500")
 
 
-run([honest, broken_json, wrong_digests, wrong_sizes, damaged_trees, spoilt_documents, enough])
+run([honest, broken_json, wrong_digests, wrong_sizes, damaged_trees, spoilt_documents, many_layers, enough])

@@ -214,8 +214,8 @@ Test(root, refuses_nothing_at_all)
 	}
 }
 
-/* A root with @n layers, each with a tree of its own. */
-static void many_layers(size_t n, struct strbuf *out)
+/* A root with @n layers and @n_trees trees. */
+static void many_layers(size_t n, size_t n_trees, struct strbuf *out)
 {
 	strbuf_adds(out, "{\"chunkSize\":1048576,\"layers\":[");
 	for (size_t i = 0; i < n; i++)
@@ -225,7 +225,7 @@ static void many_layers(size_t n, struct strbuf *out)
 			    "\"name\":\"l%zu\",\"tree\":{\"digest\":\"sha256:"
 			    "%064zx\",\"mediaType\":\"" MEDIA_TYPE_TREE "\","
 			    "\"size\":208}}",
-			    i ? "," : "", i, i);
+			    i ? "," : "", i, i % n_trees);
 	strbuf_adds(out, "],\"partSize\":5368709120,\"planVersion\":1,"
 			 "\"requires\":[],\"roles\":[{\"layers\":[\"l0\"],"
 			 "\"name\":\"default\",\"tree\":{\"digest\":\"sha256:");
@@ -241,9 +241,21 @@ Test(root, holds_32_trees_and_not_one_more)
 	cleanup_root struct root r = {0};
 	struct root none = {0};
 
-	many_layers(32, &fits);
+	many_layers(32, 32, &fits);
 	cr_expect(eq(int, parse(fits.buf, &r, NULL), 0));
-	many_layers(33, &over);
+	many_layers(33, 33, &over);
+	cr_expect(eq(int, parse(over.buf, &none, NULL), -EINVAL));
+}
+
+Test(root, holds_32_layers_even_of_one_tree)
+{
+	cleanup_strbuf struct strbuf fits = STRBUF_INIT, over = STRBUF_INIT;
+	cleanup_root struct root r = {0};
+	struct root none = {0};
+
+	many_layers(32, 1, &fits);
+	cr_expect(eq(int, parse(fits.buf, &r, NULL), 0));
+	many_layers(33, 1, &over);
 	cr_expect(eq(int, parse(over.buf, &none, NULL), -EINVAL));
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/io.h"
 #include "bundles.h"
+#include "engine/role_tree.h"
 #include "engine/verify.h"
 #include "tests/fakes/fakes.h"
 
@@ -176,6 +177,24 @@ Test(verify, a_registry_that_fails_is_unchecked)
 	cr_assert(eq(int, run(&s, false), -EIO));
 	cr_expect(gt(u64, s.res.unchecked, 3));
 	cr_expect(eq(u64, s.res.damaged, 0));
+}
+
+Test(verify, layers_that_cannot_be_had_say_nothing_about_a_role)
+{
+	struct fault down = {.action = FAULT_FAIL,
+			     .nth = 3,
+			     .every = true,
+			     .code = ETIMEDOUT};
+	cleanup_scene struct scene s;
+	struct digest d;
+
+	scene_open(&s, &down); /* resolve and manifest work */
+	cr_expect(
+		eq(int,
+		   role_tree_digest(s.b, root_find_role(&s.b->root, "default"),
+				    NULL, &d, &s.err),
+		   -ETIMEDOUT));
+	cr_expect(eq(int, s.err->kind, ERROR_DOWNLOAD));
 }
 
 Test(verify, wrong_bytes_at_the_registry_are_damage)
