@@ -315,6 +315,16 @@ char *http_url_redacted(const struct http_url *u)
 	return strbuf_steal(&sb);
 }
 
+char *uri_without_secrets(const char *s)
+{
+	const char *at = strrchr(s, '@');
+	const char *shown = at ? at : s;
+	size_t n = strcspn(shown, "?");
+
+	return xasprintf("%s%.*s%s", at ? "…" : "", (int)n, shown,
+			 shown[n] ? "?…" : "");
+}
+
 bool http_url_same_origin(const struct http_url *a, const struct http_url *b)
 {
 	return a->tls == b->tls && a->port == b->port &&

@@ -71,6 +71,11 @@ void http_url_copy(const struct http_url *from, struct http_url *to);
 void http_url_release(struct http_url *u);
 #define cleanup_http_url __attribute__((cleanup(http_url_release)))
 
+/* For messages: what somebody wrote where an address or anything else was
+ * wanted, without what may be a user, a password or a signature: all up to its
+ * last '@', and a query. Heap. */
+char *uri_without_secrets(const char *s);
+
 /* Append @s percent-encoded (all but unreserved; '/' too when @keep_slash). */
 struct strbuf;
 void uri_encode(struct strbuf *out, const char *s, size_t n, bool keep_slash);

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/strbuf.h"
+#include "base/uri.h"
 #include "cli/nearest.h"
 
 /* Flags of every verb that are no settings. */
@@ -221,9 +222,13 @@ static int check_count(const struct cli *cli, struct error **errp)
 	if (cli->n_args < v->min_args)
 		return error_set(errp, EINVAL, "'%s' needs more arguments: %s",
 				 v->name, v->arguments);
-	if (cli->n_args > v->max_args)
+	if (cli->n_args > v->max_args) {
+		cleanup_free char *text =
+			uri_without_secrets(cli->args[v->max_args]);
+
 		return error_set(errp, EINVAL, "'%s' does not take '%s'",
-				 v->name, cli->args[v->max_args]);
+				 v->name, text);
+	}
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/uri.h"
 
 #define NAME_MAX_LETTERS 32u
 
@@ -54,7 +55,8 @@ const struct verb *nearest_verb(const struct program *p, const char *name)
 int no_such_verb(const struct program *p, const char *name, struct error **errp)
 {
 	const struct verb *v = nearest_verb(p, name);
-	int r = error_set(errp, EINVAL, "there is no command '%s'", name);
+	cleanup_free char *text = uri_without_secrets(name);
+	int r = error_set(errp, EINVAL, "there is no command '%s'", text);
 
 	if (v)
 		return error_hint(errp, r, "did you mean '%s'? see '%s help'",

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/strbuf.h"
+#include "base/uri.h"
 #include "storage/registry.h"
 
 #define REFERENCE_MAX 8192
@@ -251,9 +252,23 @@ bool reference_is_path(const char *s)
 	       strcmp(s, "..") == 0;
 }
 
+/* As an error quotes it: "user:password@host" looks like a reference to two
+ * versions. Heap. */
+static char *quotable(const char *s)
+{
+	const char *at = strchr(s, '@');
+	bool secret = at && memchr(s, ':', (size_t)(at - s)) &&
+		      strncmp(s, "oci:", 4) != 0 &&
+		      strncmp(at, "@sha256:", 8) != 0;
+
+	return secret ? uri_without_secrets(s) : xstrdup(s);
+}
+
 static int refuse(struct error **errp, const char *s, const char *flaw)
 {
-	int r = error_set(errp, EINVAL, "'%s' is not a reference: %s", s, flaw);
+	cleanup_free char *text = quotable(s);
+	int r = error_set(errp, EINVAL, "'%s' is not a reference: %s", text,
+			  flaw);
 
 	return error_hint(errp, r,
 			  "write name, name@version, name@sha256:<digest>, "
@@ -421,8 +436,11 @@ int reference_parse(const char *s, const char *default_registry,
 	if (spec.digest.s) {
 		r = digest_parse(spec.digest.s, spec.digest.n, &ref.digest,
 				 errp);
-		if (r < 0)
-			return error_prefix(errp, r, "'%s'", s);
+		if (r < 0) {
+			cleanup_free char *text = quotable(s);
+
+			return error_prefix(errp, r, "'%s'", text);
+		}
 		ref.has_digest = true;
 	}
 	ref.layout = place.layout;

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/io.h"
 #include "base/strbuf.h"
+#include "base/uri.h"
 #include "engine/setting_values.h"
 #include "engine/yaml_events.h"
 
@@ -208,8 +209,9 @@ static int join_list(const struct yaml_doc *doc, const struct yaml_node *n,
 #define QUOTED_MAX 64
 
 /* A value that is refused, as an error quotes it; heap. */
-static char *quoted(const char *text)
+static char *quoted(const char *value)
 {
+	cleanup_free char *text = uri_without_secrets(value);
 	size_t n = 0, chars = 0;
 
 	while (text[n] && (chars < QUOTED_MAX || (text[n] & 0xc0) == 0x80)) {

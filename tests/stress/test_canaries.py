@@ -344,6 +344,45 @@ def keys_of_gcs(env):
     w.end()
 
 
+def addresses_with_a_user(env):
+    """Where none may be, they are refused, and not quoted."""
+    word = "canary-in-an-address"
+    addresses = [f"https://alice:{word}@registry.test/team", f"alice:{word}@registry.test", f"{word}@registry.test",
+                 f"registry.test=https://alice:{word}@mirror.test", f"https://registry.test/team?sig={word}"]
+    file = env.dir("config/mops") / "config.yaml"
+    ways = [("show", "model"), ("show", "model", "--json"), ("doctor",), ("doctor", "--json"), ("tags", "model", "-vvv")]
+    for name in ("registry", "mirrors", "token_realms", "s3_requester_pays", "role", "limit_rate", "offline"):
+        for address in addresses:
+            env_too = {f"MOPS_{name.upper()}": address}
+            file.write_text(f"{name}: '{address}'\n")
+            said = [env.mops(*way, code=2) for way in ways]
+            file.unlink()
+            said += [env.mops(*way, code=2, env=env_too) for way in ways]
+            said.append(env.mops("show", "model", f"--{name.replace('_', '-')}={address}", code=2))
+            said.append(env.mopsfs("doctor", code=2, env=env_too))
+            for p in said:
+                if word.encode() in p.stdout + p.stderr:
+                    raise Failed(f"{name}: {p.stdout + p.stderr}")
+    for words in (["list"], [], ["cat", "a", "b"], ["show"], ["copy", "a"], ["push", ".", "--to"], ["login"]):
+        for address in [f"alice:{word}@registry.test", *addresses[:1]]:
+            p = env.mops(*words, address, code=2)
+            if word.encode() in p.stdout + p.stderr:
+                raise Failed(f"{words}: {p.stdout + p.stderr}")
+    endpoints = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AZURE_STORAGE_BLOB_ENDPOINT", "http_proxy", "all_proxy")
+    (top := env.fresh("src")).joinpath("f").write_text("f")
+    pushed = dict(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AZURE_STORAGE_ACCOUNT="account",
+                  AZURE_STORAGE_KEY="a2V5", MOPS_PLAIN_HTTP="1", MOPS_IO_TIMEOUT="200ms")
+    for name in endpoints:
+        for storage in ("s3://bucket/data", "az://account/container/data"):
+            (top / ".mops-bundle.yaml").write_text(
+                "bundle: {name: ext, version: '1'}\n"
+                f"external_storage:\n  - {{pattern: '**', storage: '{storage}'}}\n")
+            for address in (f"https://alice:{word}@127.0.0.1:1/", f"alice:{word}@127.0.0.1:1", f"ftp://a:{word}@h/"):
+                p = env.mops("push", top, code=None, env={**pushed, name: address})
+                if word.encode() in p.stdout + p.stderr:
+                    raise Failed(f"{name}: {p.stdout + p.stderr}")
+
+
 def alone(test):
     """Needs a mount, so that the long-lived process is watched, too."""
     def wrapped(env):
@@ -354,5 +393,6 @@ def alone(test):
     return wrapped
 
 
-mopstest.run([alone(t) for t in (logins, tokens, what_a_registry_signs, a_proxy_and_a_certificate, keys_of_s3,
-                                 keys_of_azure, keys_of_gcs)])
+mopstest.run([addresses_with_a_user,
+              *(alone(t) for t in (logins, tokens, what_a_registry_signs, a_proxy_and_a_certificate, keys_of_s3,
+                                   keys_of_azure, keys_of_gcs))])

@@ -288,3 +288,24 @@ Test(http_url, origin_is_scheme_host_and_port)
 			  "%s, %s", cases[i].a, cases[i].b);
 	}
 }
+
+Test(http_url, what_is_no_url_is_shown_without_secrets)
+{
+	static const struct {
+		const char *s, *shown;
+	} cases[] = {
+		{"h.example:5000/x", "h.example:5000/x"},
+		{"https://user:hunter2@h/x", "…@h/x"},
+		{"user:hunt@er2@h", "…@h"},
+		{"a=http://u:hunter2@b,c=http://u:hunter2@d", "…@d"},
+		{"https://h/x?sig=hunter2", "https://h/x?…"},
+		{"u:hunter2?@h?hunter2", "…@h?…"},
+		{"", ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_free char *s = uri_without_secrets(cases[i].s);
+
+		cr_expect(eq(str, s, (char *)cases[i].shown));
+	}
+}

@@ -267,20 +267,21 @@ Test(reference, says_that_another_algorithm_is_unsupported)
 
 Test(reference, never_quotes_what_may_be_a_password)
 {
-	static const char *const texts[] = {"https://bob:hunter2@host.io/m",
-					    "bob:hunter2@host.io/m:1",
-					    "oci://bob:hunter2@host.io/m",
-					    "hunter2@host.io/m",
-					    "https://host.io/m?sig=hunter2"};
+	static const char *const texts[] = {
+		"https://bob:hunter2@host.io/m", "bob:hunter2@host.io/m:1",
+		"oci://bob:hunter2@host.io/m",   "hunter2@host.io/m",
+		"bob:hunter2@host.io",           "bob:hunter2@host.io:5000",
+		"https://host.io/m?sig=hunter2"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		cleanup_reference struct reference ref = {0};
 		cleanup_error struct error *err = NULL;
 
-		cr_assert(eq(int, reference_parse(texts[i], DR, &ref, &err),
-			     -EINVAL));
+		cr_assert(
+			lt(int, reference_parse(texts[i], DR, &ref, &err), 0));
 		cr_expect(eq(ptr, strstr(err->message, "hunter2"), NULL));
-		cr_expect(eq(ptr, strstr(err->hint, "hunter2"), NULL));
+		cr_expect(eq(ptr, strstr(err->hint ? err->hint : "", "hunter2"),
+			     NULL));
 	}
 }
 
