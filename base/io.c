@@ -167,23 +167,78 @@ int io_read_file(int dirfd, const char *path, size_t max, char **ret,
 	return read_fd(fd, &st, max, ret, ret_len);
 }
 
-static int write_tmp(int dirfd, const char *tmp, const void *buf, size_t n,
-		     mode_t mode)
-{
-	cleanup_fd int fd =
-		openat(dirfd, tmp,
-		       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-		       0600);
-	int r;
+/* What a file is to be. */
+struct draft {
+	const void *buf;
+	size_t n;
+	mode_t mode;
+	uid_t uid; /* -1: who writes it */
+	gid_t gid;
+};
 
-	if (fd < 0)
-		return -errno;
-	r = io_write_full(fd, buf, n);
-	if (r == 0 && fchmod(fd, mode) < 0)
+#define TMP_SIZE sizeof(".tmp-0123456789abcdef")
+
+static void random_tmp(char tmp[TMP_SIZE])
+{
+	snprintf(tmp, TMP_SIZE, ".tmp-%016llx",
+		 (unsigned long long)random_below(UINT64_MAX));
+}
+
+static int write_draft(int fd, const struct draft *d)
+{
+	int r = io_write_full(fd, d->buf, d->n);
+
+	if (r == 0 && d->uid != (uid_t)-1 && fchown(fd, d->uid, d->gid) < 0)
+		r = -errno;
+	if (r == 0 && fchmod(fd, d->mode) < 0)
 		r = -errno;
 	/* Once: after a failed fsync the pages count as clean. */
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
+	return r;
+}
+
+/* A process that is killed before the file is whole leaves nothing behind.
+ * -EOPNOTSUPP: the file system, or a sandbox, does not let us. */
+static int write_nameless(int dirfd, char tmp[TMP_SIZE], const struct draft *d)
+{
+	cleanup_fd int fd =
+		openat(dirfd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	char self[32];
+	int r = fd < 0 ? -EOPNOTSUPP : write_draft(fd, d);
+
+	if (r < 0)
+		return r;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	do {
+		random_tmp(tmp);
+		r = linkat(AT_FDCWD, self, dirfd, tmp, AT_SYMLINK_FOLLOW);
+	} while (r < 0 && errno == EEXIST);
+	if (r < 0)
+		return -EOPNOTSUPP;
+	/* btrfs writes nothing down of a file that has no name. */
+	if (fsync(fd) < 0) {
+		r = -errno;
+		unlinkat(dirfd, tmp, 0);
+	}
+	return r;
+}
+
+static int write_named(int dirfd, char tmp[TMP_SIZE], const struct draft *d)
+{
+	cleanup_fd int fd = -1;
+	int r;
+
+	do {
+		random_tmp(tmp);
+		fd = openat(dirfd, tmp,
+			    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
+				    O_CLOEXEC,
+			    0600);
+	} while (fd < 0 && errno == EEXIST);
+	if (fd < 0)
+		return -errno;
+	r = write_draft(fd, d);
 	if (r == 0 && close(steal_fd(&fd)) < 0)
 		r = -errno;
 	if (r < 0)
@@ -191,17 +246,13 @@ static int write_tmp(int dirfd, const char *tmp, const void *buf, size_t n,
 	return r;
 }
 
-static int replace_in_dir(int dirfd, const char *name, const void *buf,
-			  size_t n, mode_t mode)
+static int replace_in_dir(int dirfd, const char *name, const struct draft *d)
 {
-	char tmp[64];
-	int r;
+	char tmp[TMP_SIZE];
+	int r = write_nameless(dirfd, tmp, d);
 
-	do {
-		snprintf(tmp, sizeof(tmp), ".tmp-%016llx",
-			 (unsigned long long)random_below(UINT64_MAX));
-		r = write_tmp(dirfd, tmp, buf, n, mode);
-	} while (r == -EEXIST);
+	if (r == -EOPNOTSUPP)
+		r = write_named(dirfd, tmp, d);
 	if (r < 0)
 		return r;
 	if (renameat(dirfd, tmp, dirfd, name) < 0) {
@@ -212,8 +263,7 @@ static int replace_in_dir(int dirfd, const char *name, const void *buf,
 	return io_fsync_dir(dirfd);
 }
 
-int io_write_file_atomic(int dirfd, const char *path, const void *buf, size_t n,
-			 mode_t mode)
+static int replace_path(int dirfd, const char *path, const struct draft *d)
 {
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
@@ -229,7 +279,30 @@ int io_write_file_atomic(int dirfd, const char *path, const void *buf, size_t n,
 	fd = openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	return replace_in_dir(fd, name, buf, n, mode);
+	return replace_in_dir(fd, name, d);
+}
+
+int io_write_file_atomic(int dirfd, const char *path, const void *buf, size_t n,
+			 mode_t mode)
+{
+	const struct draft d = {buf, n, mode, (uid_t)-1, (gid_t)-1};
+
+	return replace_path(dirfd, path, &d);
+}
+
+int io_rewrite_file_atomic(int dirfd, const char *path, const void *buf,
+			   size_t n, mode_t mode)
+{
+	struct draft d = {buf, n, mode, (uid_t)-1, (gid_t)-1};
+	struct stat st;
+
+	if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_uid != geteuid()) {
+		d.mode = st.st_mode & 0777;
+		d.uid = st.st_uid;
+		d.gid = st.st_gid;
+	}
+	return replace_path(dirfd, path, &d);
 }
 
 int io_fsync_dir(int dirfd)

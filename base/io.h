@@ -31,11 +31,15 @@ int io_read_file(int dirfd, const char *path, size_t max, char **ret,
 		 size_t *ret_len);
 
 /*
- * Replace @path in @dirfd: temporary name in the same directory, write,
- * fchmod(@mode), fsync, rename, fsync of the directory.
+ * Replace @path in @dirfd: write, fchmod(@mode), fsync, a temporary name in the
+ * same directory (from the start where files cannot be nameless), rename, fsync
+ * of the directory.
  */
 int io_write_file_atomic(int dirfd, const char *path, const void *buf, size_t n,
 			 mode_t mode);
+/* The same; the file of another user keeps its owner, group and mode. */
+int io_rewrite_file_atomic(int dirfd, const char *path, const void *buf,
+			   size_t n, mode_t mode);
 
 /*
  * Open @path below @dirfd: no ".." and no absolute path (-EXDEV), and no

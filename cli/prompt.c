@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
@@ -15,58 +16,121 @@
 #define LINE_MAX_BYTES 32768
 #define SLICE_MS       100 /* how late a signal may be noticed */
 
+/* What ends or stops us, other than interrupt.h's: not before the terminal
+ * echoes again. */
+static const int stops[] = {SIGHUP, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU};
+
 struct terminal {
 	int fd;
-	bool hidden; /* and to be set back */
+	const char *question;
+	bool hidden; /* and to be set back, with: */
 	struct termios was;
+	struct sigaction before[ARRAY_SIZE(stops)];
 };
+
+static volatile sig_atomic_t stop_seen;
+
+static void note_stop(int sig)
+{
+	stop_seen = sig;
+}
+
+static void catch_stop(int sig, struct sigaction *ret_before)
+{
+	const struct sigaction sa = {.sa_handler = note_stop};
+
+	sigaction(sig, NULL, ret_before);
+	if (ret_before->sa_handler != SIG_IGN)
+		sigaction(sig, &sa, NULL);
+}
+
+static int be_quiet(const struct terminal *t)
+{
+	struct termios quiet = t->was;
+
+	quiet.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
+	return tcsetattr(t->fd, TCSAFLUSH, &quiet) < 0 ? -errno : 0;
+}
+
+static int hide(struct terminal *t)
+{
+	int r;
+
+	if (tcgetattr(t->fd, &t->was) < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(stops); i++)
+		catch_stop(stops[i], &t->before[i]);
+	t->hidden = true;
+	do
+		r = be_quiet(t);
+	while (r == -EINTR && !stop_seen && !interrupt_signal());
+	return r == -EINTR ? 0 : r;
+}
 
 static void terminal_release(struct terminal *t)
 {
-	if (t->hidden)
+	if (t->hidden) {
 		tcsetattr(t->fd, TCSAFLUSH, &t->was);
+		for (size_t i = 0; i < ARRAY_SIZE(stops); i++)
+			sigaction(stops[i], &t->before[i], NULL);
+	}
 	closep(&t->fd);
 }
 #define cleanup_terminal __attribute__((cleanup(terminal_release)))
 
-static int hide(struct terminal *t)
+/* Let the signal do what it does; when that was no end, ask again. */
+static int step_aside(struct terminal *t)
 {
-	struct termios quiet;
+	while (stop_seen) {
+		int sig = stop_seen, r;
+		struct sigaction ours;
 
-	if (tcgetattr(t->fd, &t->was) < 0)
-		return -errno;
-	quiet = t->was;
-	quiet.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
-	if (tcsetattr(t->fd, TCSAFLUSH, &quiet) < 0)
-		return -errno;
-	t->hidden = true;
+		stop_seen = 0;
+		tcsetattr(t->fd, TCSAFLUSH, &t->was);
+		sigaction(sig, NULL, &ours);
+		signal(sig, SIG_DFL);
+		raise(sig);
+		sigaction(sig, &ours, NULL);
+		r = be_quiet(t);
+		if (r == -EINTR)
+			continue; /* in the background */
+		if (r == 0)
+			r = io_write_full(t->fd, t->question,
+					  strlen(t->question));
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 
 /* One read, unless a signal came. 0: the end. */
-static ssize_t read_some(int fd, char *buf, size_t n)
+static ssize_t read_some(struct terminal *t, char *buf, size_t n)
 {
-	struct pollfd p = {.fd = fd, .events = POLLIN};
+	struct pollfd p = {.fd = t->fd, .events = POLLIN};
 	ssize_t got;
 
 	for (;;) {
+		int r = step_aside(t);
+
+		if (r < 0)
+			return r;
 		if (interrupt_signal())
 			return -ECANCELED;
 		if (poll(&p, 1, SLICE_MS) <= 0)
 			continue;
-		got = read(fd, buf, n);
+		got = read(t->fd, buf, n);
 		if (got >= 0 || errno != EINTR)
 			return got < 0 ? -errno : got;
 	}
 }
 
 /* To the end of a line, or of all there is; @buf has LINE_MAX_BYTES + 1. */
-static ssize_t read_up_to(int fd, bool line, char *buf)
+static ssize_t read_up_to(struct terminal *t, bool line, char *buf)
 {
 	size_t n = 0;
 
 	while (n < LINE_MAX_BYTES) {
-		ssize_t got = read_some(fd, buf + n, LINE_MAX_BYTES - n);
+		ssize_t got = read_some(t, buf + n, LINE_MAX_BYTES - n);
 
 		if (got < 0)
 			return got;
@@ -98,10 +162,11 @@ static int take_line(char *buf, ssize_t n, char **ret, struct error **errp)
 	return 0;
 }
 
-static int read_line(int fd, bool line, char **ret, struct error **errp)
+static int read_line(struct terminal *t, bool line, char **ret,
+		     struct error **errp)
 {
 	char *buf = xcalloc(LINE_MAX_BYTES + 1, 1);
-	int r = take_line(buf, read_up_to(fd, line, buf), ret, errp);
+	int r = take_line(buf, read_up_to(t, line, buf), ret, errp);
 
 	wipe_free(buf, LINE_MAX_BYTES + 1);
 	return r;
@@ -109,7 +174,7 @@ static int read_line(int fd, bool line, char **ret, struct error **errp)
 
 int prompt(const char *question, bool secret, char **ret, struct error **errp)
 {
-	cleanup_terminal struct terminal t = {.fd = -1};
+	cleanup_terminal struct terminal t = {.fd = -1, .question = question};
 	int r = 0;
 
 	t.fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -121,7 +186,7 @@ int prompt(const char *question, bool secret, char **ret, struct error **errp)
 		r = io_write_full(t.fd, question, strlen(question));
 	if (r < 0)
 		return error_set_errno(errp, -r, "asking");
-	r = read_line(t.fd, true, ret, errp);
+	r = read_line(&t, true, ret, errp);
 	if (secret)
 		io_write_full(t.fd, "\n", 1);
 	return r;
@@ -129,5 +194,7 @@ int prompt(const char *question, bool secret, char **ret, struct error **errp)
 
 int prompt_stdin(char **ret, struct error **errp)
 {
-	return read_line(STDIN_FILENO, false, ret, errp);
+	struct terminal none = {.fd = STDIN_FILENO};
+
+	return read_line(&none, false, ret, errp);
 }

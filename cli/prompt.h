@@ -1,6 +1,7 @@
 /*
  * Asking the person at the terminal, on /dev/tty, so that standard input and
- * output may be pipes. SIGINT and SIGTERM end it, and the terminal echoes again.
+ * output may be pipes. Whatever signal ends or stops it, the terminal echoes
+ * again; a secret is asked for once more when it goes on.
  *
  * Threads: one, after interrupt_catch().
  */

@@ -83,27 +83,26 @@ void credentials_free(struct credentials *c)
 	free(c);
 }
 
-static int use_match(struct docker_config_match *m, const char *host,
-		     struct login *ret, const struct op *op,
-		     struct error **errp)
+/* The helper's, or what the file itself has; *@ret_source: which it was. */
+static int use_match(struct docker_config_match *m, const char *file,
+		     const char *host, struct login *ret, char **ret_source,
+		     const struct op *op, struct error **errp)
 {
 	int r = 0;
 
 	if (m->helper)
 		r = credential_helper_get(m->helper, docker_config_server(host),
 					  ret, op, errp);
+	if (r > 0 && ret_source)
+		*ret_source = xasprintf("helper 'docker-credential-%s' of '%s'",
+					m->helper, file);
 	if (r != 0 || !m->has_login)
 		return r;
 	*ret = m->login;
 	m->login = (struct login){0};
+	if (ret_source)
+		*ret_source = xasprintf("'%s'", file);
 	return 1;
-}
-
-static char *source_of(const char *file, const struct docker_config_match *m)
-{
-	return m->has_login ? xasprintf("'%s'", file)
-			    : xasprintf("helper 'docker-credential-%s' of '%s'",
-					m->helper, file);
 }
 
 /* @ret_source, when not NULL, gets where a login that is found is from. */
@@ -112,7 +111,6 @@ static int look_into(const char *file, const char *host, const char *repo,
 		     struct error **errp)
 {
 	cleanup_docker_config_match struct docker_config_match m = {0};
-	cleanup_free char *source = NULL;
 	char *text = NULL;
 	size_t n = 0;
 	int r = io_read_file(AT_FDCWD, file, DOCKER_CONFIG_MAX, &text, &n);
@@ -125,10 +123,7 @@ static int look_into(const char *file, const char *host, const char *repo,
 	wipe_free(text, n);
 	if (r < 0)
 		return error_prefix(errp, r, "'%s'", file);
-	source = source_of(file, &m);
-	r = use_match(&m, host, ret, op, errp);
-	if (r > 0 && ret_source)
-		*ret_source = steal_ptr(&source);
+	r = use_match(&m, file, host, ret, ret_source, op, errp);
 	return r < 0 ? error_prefix(errp, r, "'%s'", file) : r;
 }
 

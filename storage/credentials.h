@@ -40,7 +40,8 @@ void credentials_free(struct credentials *c);
 /*
  * Keep a login in the first of the files that has a name: $REGISTRY_AUTH_FILE,
  * or docker's; with the helper that this names, if it does. Whoever reads the
- * file meanwhile finds it whole, old or new. It is its owner's alone.
+ * file meanwhile finds it whole, old or new. It is its owner's alone, or stays
+ * as it is when that is another than who runs this.
  */
 struct login_place {
 	char *file;

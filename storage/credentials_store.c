@@ -1,6 +1,7 @@
 /* Writing what storage/credentials.c reads. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -22,6 +23,8 @@ void login_place_release(struct login_place *p)
 }
 
 #define LOCK_SLICE_MS 50 /* between looks at a lock that another run has */
+#define LOCK_WAIT_MS  10000
+#define LINKS_MAX     40 /* that lead to one another, as in the kernel */
 
 static int choose_file(struct login_place *p, struct error **errp)
 {
@@ -47,16 +50,25 @@ static void change_release(struct change *c)
 }
 #define cleanup_change __attribute__((cleanup(change_release)))
 
-/* Who has it may be waiting for a helper that asks its user. */
+/* Who has it may be waiting for a helper that asks its user. A file system
+ * without locks (ENOLCK; of NFS, EBADF) does not keep anybody from a login. */
 static int lock(int fd, const char *what, const struct op *op,
 		struct error **errp)
 {
+	int64_t end = time_deadline_ms(LOCK_WAIT_MS);
 	int r = 0;
 
 	while (r == 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK)
-			return error_set_errno(errp, errno, "locking '%s'",
-					       what);
+			return 0;
+		if (time_mono_ns() >= end)
+			return error_hint(
+				errp,
+				error_set(errp, ETIMEDOUT,
+					  "'%s' is locked by another process",
+					  what),
+				"end the other 'mops login' or 'logout', or "
+				"wait for it");
 		time_sleep_ms(LOCK_SLICE_MS);
 		r = op_go_on(op, errp);
 	}
@@ -82,13 +94,38 @@ static int lock_folder(struct change *c, const struct op *op,
 	return lock(c->dirfd, at, op, errp);
 }
 
+/* Where a link leads, be it there or not: docker makes what is missing. */
+static char *follow(const char *file)
+{
+	char *real = realpath(file, NULL);
+	cleanup_free char *path = xstrdup(file);
+	char to[PATH_MAX];
+	ssize_t n;
+
+	for (int i = 0; !real && i < LINKS_MAX; i++) {
+		const char *slash = strrchr(path, '/');
+		char *next;
+
+		n = readlink(path, to, sizeof(to) - 1);
+		if (n < 0)
+			break;
+		to[n] = '\0';
+		next = xasprintf("%.*s%s",
+				 *to == '/' || !slash ? 0
+						      : (int)(slash + 1 - path),
+				 path, to);
+		free(path);
+		path = next;
+	}
+	return real ? real : steal_ptr(&path);
+}
+
 static int change_begin(const char *file, struct change *c, const struct op *op,
 			struct error **errp)
 {
-	char *real = realpath(file, NULL);
 	int r;
 
-	c->path = real ? real : xstrdup(file);
+	c->path = follow(file);
 	r = lock_folder(c, op, errp);
 	if (r < 0)
 		return r;
@@ -110,7 +147,7 @@ static int change_commit(struct change *c, const struct docker_config_edit *e,
 		return r;
 	if (e->remove && !had)
 		return 0;
-	r = io_write_file_atomic(AT_FDCWD, c->path, text, strlen(text), 0600);
+	r = io_rewrite_file_atomic(AT_FDCWD, c->path, text, strlen(text), 0600);
 	if (r < 0)
 		return error_set_errno(errp, -r, "writing '%s'", c->path);
 	return had;
@@ -169,6 +206,7 @@ static int forget(const char *host, struct login_place *p, const struct op *op,
 	cleanup_change struct change c = {.dirfd = -1};
 	int erased = 0, r;
 
+	/* A link to nothing has no login either. */
 	if (access(p->file, F_OK) < 0 && errno == ENOENT)
 		return 0;
 	r = change_begin(p->file, &c, op, errp);

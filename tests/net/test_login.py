@@ -14,7 +14,7 @@ import termios
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from mopstest import MOPS, DockerRegistry, Failed, run, terminate, wait_for  # noqa: E402
+from mopstest import MOPS, DockerRegistry, Failed, need_program, need_root, run, terminate, wait_for  # noqa: E402
 
 USER, WORD = "alice", "correct horse:canary"
 
@@ -171,13 +171,60 @@ def another_run_is_waited_for(env):
     check(json.loads(p.communicate(timeout=60)[0])["removed"], True)
 
 
+def a_lock_that_stays_is_not_waited_for_for_ever(env):
+    folder = os.open(env.dir("home/.docker"), os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    config(env).write_text('{"auths": {"h.example": {"auth": "eDp5"}}}')
+    p = env.mops("logout", "h.example", code=3, timeout=60)
+    if b"is locked by another process" not in p.stderr:
+        raise Failed(p.stderr.decode())
+    os.close(folder)
+
+
+def traced(env, inject, *args, code):
+    """Under strace, one call of which fails, or is the last."""
+    need_program("strace")
+    return env.run("strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject={inject}", MOPS, *args, code=code,
+                   input=WORD.encode())
+
+
+def a_file_system_without_locks_does(env):
+    for error in ("ENOLCK", "EBADF", "EOPNOTSUPP"):
+        (env.dir("home/.docker") / "config.json").write_text('{"auths": {"h.example": {"auth": "eDp5"}}}')
+        p = traced(env, f"flock:error={error}", "logout", "h.example", "--json", code=0)
+        check(json.loads(p.stdout)["removed"], True)
+
+
+def a_killed_login_leaves_no_file_behind(env):
+    reg = DockerRegistry(env)
+    text = '{"auths": {"x": {}}}'
+    (env.dir("home/.docker") / "config.json").write_text(text)
+    for call in ("fchmod", "linkat"):
+        traced(env, f"{call}:signal=KILL:when=1", "login", reg.host, "-u", USER, "--password-stdin", code=-9)
+        check(sorted(p.name for p in config(env).parent.iterdir()), ["config.json"])
+        check(config(env).read_text(), text)
+
+
+def the_file_of_another_user_stays_his(env):
+    need_root()
+    reg = DockerRegistry(env, USER, WORD)
+    (env.dir("home/.docker") / "config.json").write_text("{}")
+    os.chown(config(env), 1234, 2345)
+    config(env).chmod(0o640)
+    login(env, reg.host)
+    st = config(env).stat()
+    check((st.st_uid, st.st_gid, st.st_mode & 0o7777), (1234, 2345, 0o640))
+    if reg.host not in config(env).read_text():
+        raise Failed("the login is not there")
+
+
 class Terminal:
     """A login that asks at a terminal of its own."""
 
-    def __init__(self, env, host):
+    def __init__(self, env, host, script='exec "$0" login "$1"'):
         self.pid, self.fd = pty.fork()
         if not self.pid:
-            os.execve(MOPS, ["mops", "login", host], env.vars)
+            os.execve("/bin/sh", ["sh", "-c", script, MOPS, host], env.vars)
         self.said = b""
         os.set_blocking(self.fd, False)
 
@@ -230,6 +277,41 @@ def an_interrupt_has_the_terminal_echo_again(env):
         raise Failed("something was kept")
 
 
+def so_has_whatever_else_ends_it(env):
+    for sig in (signal.SIGHUP, signal.SIGQUIT):
+        t = Terminal(env, "127.0.0.1:1")
+        t.wait(b"User: ")
+        t.answer(USER)
+        t.wait(b"Password or token: ")
+        check(t.echoes(), False)
+        os.kill(t.pid, sig)
+        check(t.end(), -sig)
+        check(t.echoes(), True)
+
+
+def so_has_a_stop_until_it_goes_on(env):
+    reg = DockerRegistry(env, USER, WORD)
+    t = Terminal(env, reg.host, 'set -m; "$0" login "$1"; echo STOPPED; read line; fg; echo "ENDED $?"')
+    t.wait(b"User: ")
+    t.answer(USER)
+    t.wait(b"Password or token: ")
+    check(t.echoes(), False)
+    t.said = b""
+    os.write(t.fd, b"\x1a")  # ^Z
+    t.wait(b"STOPPED")
+    check(t.echoes(), True)
+    t.answer("")
+    t.wait(b"Password or token: ")
+    check(t.echoes(), False)
+    t.answer(WORD)
+    t.wait(b"ENDED 0")
+    check(t.echoes(), True)
+    if WORD.encode() in t.said:
+        raise Failed(str(t.said))
+    os.close(t.fd)
+    t.end()
+
+
 def without_a_terminal_it_says_how(env):
     p = subprocess.run([str(MOPS), "login", "h.example", "--json"], env=env.vars, stdin=subprocess.DEVNULL, stdout=-1,
                        timeout=60, check=False, start_new_session=True)
@@ -240,5 +322,8 @@ def without_a_terminal_it_says_how(env):
 
 TESTS = [by_a_login, by_a_token_service, over_tls, where_no_login_is_wanted_it_is_not_tried, of_the_default_registry,
          what_is_no_host_is_not_quoted, with_a_helper, another_programs_file_is_left_alone,
-         another_run_is_waited_for, asked_at_a_terminal, an_interrupt_has_the_terminal_echo_again, without_a_terminal_it_says_how]
+         another_run_is_waited_for, a_lock_that_stays_is_not_waited_for_for_ever, a_file_system_without_locks_does,
+         a_killed_login_leaves_no_file_behind, the_file_of_another_user_stays_his,
+         asked_at_a_terminal, an_interrupt_has_the_terminal_echo_again,
+         so_has_whatever_else_ends_it, so_has_a_stop_until_it_goes_on, without_a_terminal_it_says_how]
 run(TESTS)

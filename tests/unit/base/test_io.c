@@ -212,6 +212,21 @@ Test(io, atomic_write_replaces_a_symlink_and_not_its_target)
 	cr_assert(eq(str, s, "keep"));
 }
 
+Test(io, a_rewritten_file_of_ours_gets_the_mode)
+{
+	struct stat st;
+
+	put("f", "old");
+	cr_assert(eq(int, fchmodat(dir, "f", 0644, 0), 0));
+	cr_assert(eq(int, io_rewrite_file_atomic(dir, "f", "x", 1, 0600), 0));
+	cr_assert(eq(int, fstatat(dir, "f", &st, 0), 0));
+	cr_expect(eq(u32, st.st_mode & 07777, 0600));
+	cr_assert(eq(int, io_rewrite_file_atomic(dir, "g", "x", 1, 0640), 0));
+	cr_assert(eq(int, fstatat(dir, "g", &st, 0), 0));
+	cr_expect(eq(u32, st.st_mode & 07777, 0640));
+	cr_expect(eq(u32, entries("."), 2));
+}
+
 static void check_opens_below(void)
 {
 	static const char *const good[] = {

@@ -464,6 +464,24 @@ Test(credentials, name_the_helper_that_a_login_is_from)
 	cr_expect(eq(str, got, want));
 }
 
+Test(credentials, name_the_helper_and_not_the_file_that_it_comes_before)
+{
+	cleanup_free char *by_helper = NULL, *by_file = NULL;
+
+	write_config("{\"credsStore\":\"mine\",\"auths\":{\"h\":{\"auth\":"
+		     "\"" ALICE "\"}}}");
+	write_helper("mine", "cat >/dev/null; echo '{\"ServerURL\":\"h\","
+			     "\"Username\":\"u\",\"Secret\":\"s\"}'");
+	by_helper = source();
+	cr_expect(strstr(by_helper, "'docker-credential-mine'") != NULL, "%s",
+		  by_helper);
+	write_helper("mine",
+		     "echo credentials not found in native keychain; exit 1");
+	by_file = source();
+	cr_expect(eq(ptr, strstr(by_file, "helper"), NULL), "%s", by_file);
+	cr_expect(strstr(by_file, "config.json'") != NULL, "%s", by_file);
+}
+
 /*
  * Keeping them.
  */
@@ -623,4 +641,40 @@ Test(credentials, are_kept_and_forgotten_by_a_helper)
 	cr_expect(eq(int, forget("h"), 1));
 	cr_expect(eq(int, access(kept, F_OK), -1));
 	cr_expect(eq(int, forget("h"), -EIO), "the helper fails");
+}
+
+static void link_config(const char *target)
+{
+	cleanup_free char *path = xasprintf("%s/config.json", folder);
+
+	unlink(path);
+	cr_assert(eq(int, symlink(target, path), 0));
+}
+
+static void expect_link_leads_to_a_login(void)
+{
+	cleanup_free char *path = xasprintf("%s/config.json", folder);
+	struct stat st;
+
+	cr_assert(eq(int, store_as("h", "bob", "x"), 0));
+	cr_assert(eq(int, lstat(path, &st), 0));
+	cr_expect(st.st_mode >> 12 == S_IFLNK >> 12, "the link stays");
+	expect_login("h", "bob", "x");
+}
+
+Test(credentials, make_what_a_link_leads_to)
+{
+	cleanup_free char *away = xasprintf("%s/away/file", folder);
+	cleanup_free char *second = xasprintf("%s/second", folder);
+
+	link_config("beside"); /* there is nothing yet */
+	expect_link_leads_to_a_login();
+	expect_link_leads_to_a_login();
+	link_config(away);
+	expect_link_leads_to_a_login();
+	cr_assert(eq(int, symlink("third", second), 0));
+	link_config("second");
+	expect_link_leads_to_a_login();
+	link_config("config.json");
+	cr_expect(lt(int, store_as("h", "bob", "x"), 0), "it leads nowhere");
 }
