@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -238,77 +237,11 @@ int record_check(const char *path, struct error **errp)
 		    : 0;
 }
 
-/* Is it the file that has this name, ours alone? */
-static int check_draft(int dirfd, const char *draft, int fd)
-{
-	struct stat st, there;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
-		return -EEXIST;
-	/* Whoever had it before has just made it the recording. */
-	if (fstatat(dirfd, draft, &there, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    there.st_ino != st.st_ino || there.st_dev != st.st_dev)
-		return -EAGAIN;
-	return st.st_nlink == 1 ? 0 : -EEXIST;
-}
-
-/* The lock ends with the process: what one left that was killed is used, and
- * taken away, by the next. */
-static int open_draft(int dirfd, const char *draft)
-{
-	cleanup_fd int fd =
-		openat(dirfd, draft,
-		       O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
-		       0600);
-	int r;
-
-	if (fd < 0)
-		return -errno;
-	/* A file system without locks has the last one win. */
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-		return -EAGAIN;
-	r = check_draft(dirfd, draft, fd);
-	return r < 0 ? r : steal_fd(&fd);
-}
-
-static int write_draft(int fd, const void *buf, size_t n)
-{
-	int r = ftruncate(fd, 0) < 0 ? -errno : io_write_full(fd, buf, n);
-
-	if (r == 0 && (fchmod(fd, 0644) < 0 || fsync(fd) < 0))
-		r = -errno;
-	return r;
-}
-
-static int replace(int dirfd, const char *name, const void *buf, size_t n)
-{
-	/* As long as a name may be. */
-	cleanup_free char *draft = xasprintf(".%.200s.mops-tmp", name);
-	cleanup_fd int fd = open_draft(dirfd, draft);
-	int r = fd < 0 ? fd : write_draft(fd, buf, n);
-
-	if (r == 0 && renameat(dirfd, draft, dirfd, name) < 0)
-		r = -errno;
-	if (r < 0 && fd >= 0)
-		unlinkat(dirfd, draft, 0);
-	return r < 0 ? r : io_fsync_dir(dirfd);
-}
-
 int record_publish(struct record_table *table, const char *path)
 {
 	size_t len = MIN(atomic_load(&table->len), sizeof(table->text));
-	cleanup_free char *folder = xstrdup(path);
-	char *slash = strrchr(folder, '/');
-	cleanup_fd int fd = -1;
 
-	if (!len)
-		return 0;
-	if (!slash)
-		return -EINVAL;
-	*slash = '\0';
-	fd = open(slash == folder ? "/" : folder,
-		  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -errno : replace(fd, slash + 1, table->text, len);
+	return len ? io_write_file_atomic(AT_FDCWD, path, table->text, len,
+					  0644)
+		   : 0;
 }

@@ -46,10 +46,8 @@ void recorder_free(struct recorder *r);
 /* Can there be a file @path? It is not made. */
 int record_check(const char *path, struct error **errp);
 /*
- * Replace the file @path with what is there, by rename: it is written as
- * .NAME.mops-tmp beside it, which is used again when a process that was killed has
- * left it. The table may be anybody's work. 0, also when nothing is there, or
- * -errno; -EAGAIN: another process writes it just now.
+ * Replace the file @path with what is there, in one step. The table may be
+ * anybody's work. 0, also when nothing is there, or -errno.
  */
 int record_publish(struct record_table *table, const char *path);
 
