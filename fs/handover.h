@@ -30,7 +30,7 @@
 #include "fs/record.h"
 #include "fs/stats.h"
 
-#define HANDOVER_MAGIC   "mopsfs:5"
+#define HANDOVER_MAGIC   "mopsfs:6"
 #define HANDOVER_INIT    512
 #define HANDOVER_LOOPS   16u
 #define HANDOVER_BACKING 4096u

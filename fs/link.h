@@ -29,6 +29,8 @@ enum link_word {
 	 * LINK_UNMOUNT, too. */
 	LINK_RUN = 'x',   /* the words; standard input and output, status */
 	LINK_MOUNT = 'i', /* which mount it is */
+	/* From a worker to its notifier (notifier.h), and then no more. */
+	LINK_DEVICE = 'v',
 	/* From the supervisor. */
 	LINK_BEGIN = 'b',
 	LINK_DONE = 'd',

@@ -61,6 +61,7 @@ struct mount {
 	struct parking *parking;
 	struct synthetic *synthetic;
 	struct recorder *recorder; /* NULL: reads are not recorded */
+	struct filler *filler;     /* may be NULL */
 	struct fs_errors errors;
 	struct fs_stats *stats; /* the handover's */
 };

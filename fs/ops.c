@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "base/alloc.h"
+#include "fs/filler.h"
 #include "fs/mount.h"
 #include "fs/open.h"
 #include "fs/synthetic.h"
@@ -188,6 +189,7 @@ struct listing {
 	bool plus;
 	char *buf;
 	size_t size, used;
+	bool whole; /* to the last of the children */
 };
 
 /* False: the buffer is full. */
@@ -252,6 +254,7 @@ static void list_children(struct listing *l, const struct tree_node *dir,
 		if (!list_add(l, name, (fuse_ino_t)i + 1, pos + 3))
 			return;
 	}
+	l->whole = true;
 	if (l->dir == FUSE_ROOT_ID && pos == dir->count)
 		list_add(l, SYNTHETIC_NAME, SYNTHETIC_INO, pos + 3);
 }
@@ -261,7 +264,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	struct mount *m = mount_of(req);
 	cleanup_free char *buf = malloc(size);
-	struct listing l = {m, req, ino, plus, buf, size, 0};
+	struct listing l = {m, req, ino, plus, buf, size, 0, false};
 	uint64_t pos = off > 2 ? (uint64_t)off - 2 : 0;
 	struct tree_node dir;
 	int code = buf ? 0 : ENOMEM;
@@ -282,6 +285,8 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 			list_children(&l, &dir, pos);
 	}
 	fuse_reply_buf(req, l.buf, l.used);
+	if (plus && l.whole)
+		filler_listed(m->filler, (uint32_t)(ino - 1));
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/time.h"
+#include "fs/filler.h"
 #include "fs/parking.h"
 #include "fs/sources.h"
 #include "fs/synthetic.h"
@@ -141,6 +142,8 @@ static void read_file(struct mount *m, fuse_req_t req, fuse_ino_t ino,
 	else
 		read_reply(m, req, ino, buf, (size_t)got, since);
 	sources_put(m->sources, n->source);
+	if (got > 0)
+		filler_read(m->filler, n);
 }
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,

@@ -61,6 +61,14 @@ static void put_fetch(const struct fetch_stats *f, struct json_writer *w)
 	json_end_object(w);
 }
 
+static void put_filled(const struct fs_stats *s, struct json_writer *w)
+{
+	json_begin_object(w, "filled");
+	put_count(w, "bytes", stat_get(&s->filled_bytes));
+	put_count(w, "files", stat_get(&s->filled_files));
+	json_end_object(w);
+}
+
 static void put_path(struct mount *m, struct json_writer *w)
 {
 	struct opens_report r;
@@ -153,6 +161,7 @@ void report_status(struct mount *m, struct strbuf *out)
 	json_put_str(&w, "digest", digest_to_str(&m->bundle->digest).str);
 	put_sites(m, &w);
 	put_fetch(&f, &w);
+	put_filled(m->stats, &w);
 	put_count(&w, "interrupted", stat_get(&m->stats->interrupted));
 	put_count(&w, "misses", stat_get(&m->stats->misses));
 	json_put_str(&w, "mountpoint", m->mountpoint);
@@ -222,6 +231,8 @@ void report_metrics(struct mount *m, struct strbuf *out)
 	}
 	metric(out, "read_bytes_total", "counter", "",
 	       stat_get(&m->stats->bytes));
+	metric(out, "filled_bytes_total", "counter", "",
+	       stat_get(&m->stats->filled_bytes));
 	metric(out, "misses_total", "counter", "", stat_get(&m->stats->misses));
 	metric(out, "interrupted_total", "counter", "",
 	       stat_get(&m->stats->interrupted));

@@ -39,6 +39,7 @@ struct fs_stats {
 	atomic_uint_fast64_t misses;      /* reads that had to be parked */
 	atomic_uint_fast64_t interrupted; /* freed with EINTR */
 	atomic_uint_fast64_t passthrough_opens, cached_opens;
+	atomic_uint_fast64_t filled_files, filled_bytes; /* filler.h */
 	atomic_uint_fast64_t latency[LATENCY_BUCKETS];
 	atomic_uint_fast64_t failures[SITE_END];
 	struct fetch_counters fetch;

@@ -35,8 +35,10 @@
 #include "engine/trim.h"
 #include "fs/attach.h"
 #include "fs/control.h"
+#include "fs/filler.h"
 #include "fs/job.h"
 #include "fs/link.h"
+#include "fs/notifier.h"
 #include "fs/open.h"
 #include "fs/outside.h"
 #include "fs/parking.h"
@@ -324,6 +326,8 @@ static int begin(struct worker *w, struct error **errp)
 	if (r == 0)
 		r = attach_serve_init(m, errp);
 	if (r == 0)
+		m->filler = filler_start(m, fuse_session_fd(m->se));
+	if (r == 0)
 		r = start_loops(w, errp);
 	if (r == 0 && !job->received)
 		r = attach_check(m, errp);
@@ -353,6 +357,7 @@ static int take_over(struct worker *w, struct error **errp)
 	if (r < 0)
 		return r;
 	opens_adopt(m->opens);
+	m->filler = filler_start(m, w->handover->device);
 	r = start_loops(w, errp);
 	if (r == 0 && handover_can_resend(w->handover->table))
 		r = handover_resend(w->handover->device);
@@ -501,6 +506,7 @@ static bool end_serving(struct worker *w)
 	if (w->mounted)
 		recorder_flush(m->recorder);
 	control_stop(w->control);
+	filler_stop(m->filler);
 	prefetch_stop(m->prefetch);
 	trimmer_stop(m->trimmer);
 	return ended;
@@ -514,6 +520,7 @@ static void release(struct worker *w)
 		pthread_join(w->threads[i], NULL);
 	if (m->se)
 		fuse_session_destroy(m->se);
+	filler_free(m->filler);
 	opens_free(m->opens);
 	synthetic_free(m->synthetic);
 	sources_free(m->sources);
@@ -613,6 +620,7 @@ int worker_run(struct mount_job *job, struct handover *h, int link)
 	mutex_init(&w->lock, LOCK_MOUNT);
 	cond_init(&w->changed);
 	r = start_outside(job, h, &err);
+	notifier_begin(); /* without it nothing is filled */
 	if (r == 0)
 		r = log_open(job->log, &err);
 	raise_descriptor_limit();
