@@ -1,4 +1,4 @@
-"""Print the peak of the epidemic: python3 src/run.py (from the bundle's top)."""
+"""Print the peak of the epidemic: python3 src/run.py"""
 import json
 import pathlib
 import sys
@@ -10,5 +10,7 @@ from epi_sir import simulate  # noqa: E402
 
 params = json.loads((top / "config" / "params.json").read_text())
 curve = simulate(**params)
-peak = max(range(len(curve)), key=curve.__getitem__)
-print(f"peak on day {peak + 1}: {curve[peak]:.0f} infected")
+
+if __name__ == "__main__":
+    peak = max(range(len(curve)), key=curve.__getitem__)
+    print(f"peak on day {peak + 1}: {curve[peak]:.0f} infected")
