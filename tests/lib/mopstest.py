@@ -254,13 +254,13 @@ class DockerRegistry:
 
     @user: it wants a login; @tokens: by way of a token service, whose options they are.
     @tls: with ca.pem; @clients: it wants client.pem and client.key shown.
-    @mirror_of: it is a pull-through cache of that registry.
+    @mirror_of: it is a pull-through cache of that registry. @at: its address and port.
     """
 
     LINE = re.compile(r'"(GET|HEAD|PUT|POST|PATCH|DELETE) (\S+) HTTP/[0-9.]+" (\d+) (\d+)')
 
     def __init__(self, env, user=None, password=None, tls=False, tokens=None, clients=False,
-                 mirror_of=None):
+                 mirror_of=None, at=None):
         need_program("docker-registry")
         self.dir = env.fresh("registry")
         self.log_path = self.dir / "log"
@@ -278,8 +278,8 @@ class DockerRegistry:
         self.proc = None
         env.servers.append(self)
         for _ in range(5):  # another program may take the port first
-            self.port = free_port()
-            self.host = f"127.0.0.1:{self.port}"
+            self.host = at or f"127.0.0.1:{free_port()}"
+            self.port = int(self.host.rpartition(":")[2])
             if self.start():
                 return
         raise Failed("docker-registry ended: " + self.log_path.read_text()[-500:])
@@ -298,7 +298,8 @@ class DockerRegistry:
         need_program("openssl")
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj",
                 "/CN=test-ca", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE")
-        (self.dir / "san").write_text("subjectAltName=DNS:localhost,DNS:registry.test,DNS:tokens.elsewhere,IP:127.0.0.1")
+        names = "localhost", "registry.test", "tokens.elsewhere", "registry.example", "backup.example"
+        (self.dir / "san").write_text("subjectAltName=IP:127.0.0.1," + ",".join(f"DNS:{name}" for name in names))
         for name, subject in (("srv", "/CN=localhost"), ("client", "/CN=client")):
             openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj",
                     subject)
@@ -321,7 +322,7 @@ class DockerRegistry:
 
         def answers():
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection((self.host.rpartition(":")[0], self.port), 1).close()
                 return True
             except OSError:
                 return False
