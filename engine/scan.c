@@ -228,6 +228,23 @@ static int check_same(const struct inv_entry *e, uint64_t size,
 			 e->path);
 }
 
+/* A folder is an entry while nothing is in it. */
+static void fill_folders(struct inventory *inv, const char *path)
+{
+	for (const char *s = path; (s = strchr(s, '/')); s++) {
+		cleanup_free char *up = xstrndup(path, (size_t)(s - path));
+		size_t at = lower_bound(inv, up);
+
+		if (at == inv->n || inv->entries[at].kind != TREE_DIR ||
+		    strcmp(inv->entries[at].path, up) != 0)
+			continue;
+		inv_entry_release(&inv->entries[at]);
+		inv->n--;
+		memmove(&inv->entries[at], &inv->entries[at + 1],
+			(inv->n - at) * sizeof(*inv->entries));
+	}
+}
+
 int inventory_add(struct inventory *inv, const struct bundle_file *bf,
 		  const char *path, uint64_t size, const struct digest *digest,
 		  struct digest **take_chunks, uint32_t n_chunks,
@@ -235,17 +252,20 @@ int inventory_add(struct inventory *inv, const struct bundle_file *bf,
 {
 	cleanup_free struct digest *chunks = steal_ptr(take_chunks);
 	cleanup_free char *nfc = NULL;
+	const struct inv_entry *there;
 	int r = path_to_nfc(path, strlen(path), &nfc, errp);
 	size_t at;
 
 	if (r < 0)
 		return r;
-	at = lower_bound(inv, nfc);
-	if (at < inv->n && strcmp(inv->entries[at].path, nfc) == 0)
-		return check_same(&inv->entries[at], size, digest, errp);
+	there = inventory_find(inv, nfc);
+	if (there)
+		return check_same(there, size, digest, errp);
 	r = layer_of_new(bf, nfc, errp);
 	if (r < 0)
 		return r;
+	fill_folders(inv, nfc);
+	at = lower_bound(inv, nfc);
 	inv->entries =
 		xrealloc(inv->entries, inv->n + 1, sizeof(*inv->entries));
 	memmove(&inv->entries[at + 1], &inv->entries[at],

@@ -831,3 +831,21 @@ Test(scan, takes_files_that_are_registered_elsewhere)
 		     inventory_open(&inv, inventory_find(&inv, "data/z"), NULL),
 		     -EINVAL));
 }
+
+Test(scan, an_empty_folder_is_filled_by_what_is_registered_in_it)
+{
+	cleanup_ws struct ws ws;
+	cleanup_inventory struct inventory inv = INVENTORY_INIT;
+	cleanup_free char *paths = NULL;
+
+	ws_open(&ws, TWO_LAYERS);
+	ws_put(&ws, "src/x", "x", 0644);
+	ws_put(&ws, "data/m", "m", 0644);
+	ws_mkdir(&ws, "data/none");
+	ws_mkdir(&ws, "data/void");
+	cr_assert(eq(int, ws_scan(&ws, &inv, NULL), 0));
+	cr_expect(eq(int, add(&inv, &ws, "data/void/a", "a", NULL), 0));
+	cr_expect(eq(int, add(&inv, &ws, "data/none", "a", NULL), -EINVAL));
+	paths = inventory_paths(&inv);
+	cr_expect(eq(str, paths, "data/m data/none/ data/void/a src/x"));
+}
