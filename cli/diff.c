@@ -99,6 +99,8 @@ static int open_folder(struct run *run, struct side *s, struct error **errp)
 	int r = run_folder(run, s->name, NULL, &s->ws, errp);
 
 	if (r == 0)
+		run_warn(s->ws.inv.warnings);
+	if (r == 0)
 		r = folder_layers(run, s, &layers, errp);
 	if (r == 0)
 		r = inventory_tree(&s->ws.inv, layers, &s->mem, &n, errp);

@@ -79,6 +79,7 @@ int run_folder(struct run *r, const char *dir, const struct externals *ext,
 		.externals = ext ? ext->v : NULL,
 		.n_externals = ext ? ext->n : 0,
 		.sizes_only = true,
+		.unfetched_warn = !ext,
 		.progress = progress_new("scanning", run_progress(r)),
 		.op = &r->op,
 	};

@@ -40,8 +40,9 @@ int run_role(struct run *r, const char *text, struct bundle **ret_bundle,
 bool run_progress(const struct run *r);
 
 /* The folder that is the first argument, or ".": scanned through the hash cache,
- * following symlinks with --follow-symlinks, with the sizes of what @ext (NULL:
- * nothing) registers. */
+ * following symlinks with --follow-symlinks, with the sizes of what @ext
+ * registers. NULL: nothing, and it is only looked at, so externals that were
+ * not fetched are a warning. */
 struct externals;
 int run_workspace(struct run *r, const struct externals *ext,
 		  struct workspace *ret, struct error **errp);

@@ -34,8 +34,6 @@
 #include "base/path.h"
 #include "engine/pointer.h"
 
-#define POINTER_MAX (64u << 10)
-
 enum level_state { LEVEL_THERE, LEVEL_MISSING, LEVEL_BLOCKED };
 
 /* A folder of the role, on the way down. */

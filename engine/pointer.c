@@ -122,7 +122,7 @@ int pointer_parse(const void *buf, size_t n, struct pointer *ret,
 
 char *pointer_path(const char *file_path)
 {
-	return xasprintf(".mops/ptr/%s.json", file_path);
+	return xasprintf(POINTER_FOLDER "/%s.json", file_path);
 }
 
 int pointer_of_node(const struct bundle *b, const struct root_role *role,

@@ -28,6 +28,9 @@ int pointer_parse(const void *buf, size_t n, struct pointer *ret,
 		  struct error **errp);
 void pointer_release(struct pointer *p);
 #define cleanup_pointer __attribute__((cleanup(pointer_release)))
+
+#define POINTER_FOLDER ".mops/ptr"
+#define POINTER_MAX    (64u << 10) /* bytes */
 /* ".mops/ptr/<dir of file>/<file name>.json"; heap. */
 char *pointer_path(const char *file_path);
 

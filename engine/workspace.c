@@ -1,6 +1,8 @@
 #include "engine/workspace.h"
 
+#include "engine/pointer.h"
 #include "engine/register.h"
+#include "engine/unfetched.h"
 
 static int scan_hashed(struct session *s, const char *dir,
 		       const struct workspace_options *o, struct workspace *ws,
@@ -27,6 +29,35 @@ static int scan_hashed(struct session *s, const char *dir,
 	return r;
 }
 
+/* What is made of the folder would not have them, and nothing would say so. */
+static int check_fetched(const struct workspace_options *o,
+			 struct workspace *ws, struct error **errp)
+{
+	cleanup_free char *first = NULL, *more = NULL;
+	size_t n;
+	int r = unfetched_count(&ws->inv, &ws->bf, &n, &first, errp);
+
+	if (r < 0 || !n)
+		return r;
+	more = n > 1 ? xasprintf(" and %zu more", n - 1) : xstrdup("");
+	if (o->unfetched_warn) {
+		strv_append(&ws->inv.warnings,
+			    xasprintf("'%s'%s external: only the pointer is in "
+				      "the folder",
+				      first, more));
+		return 0;
+	}
+	return error_hint(
+		errp,
+		error_set(errp, EINVAL,
+			  "external files that are in the folder as pointers "
+			  "alone would be lost: '%s'%s",
+			  first, more),
+		"fetch them (mops materialize --prefetch-external), say where "
+		"they are (--external), or remove their pointers in %s",
+		POINTER_FOLDER);
+}
+
 int workspace_open(struct session *s, const char *dir,
 		   const struct workspace_options *o, struct workspace *ret,
 		   struct error **errp)
@@ -40,6 +71,8 @@ int workspace_open(struct session *s, const char *dir,
 		r = register_external(session_stores(s), &o->externals[i],
 				      !o->sizes_only, &ws.bf, &ws.inv, o->op,
 				      errp);
+	if (r == 0)
+		r = check_fetched(o, &ws, errp);
 	if (r == 0)
 		r = inventory_check_layers(&ws.inv, &ws.bf, errp);
 	if (r < 0)

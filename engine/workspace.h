@@ -28,6 +28,9 @@ struct workspace_options {
 	const struct plan_external *externals;
 	size_t n_externals;
 	bool sizes_only; /* of externals, from the store's stat; to look at */
+	/* Externals that were never fetched to the folder (engine/unfetched.h)
+	 * are a warning; else -EINVAL. */
+	bool unfetched_warn;
 	struct progress *progress;
 	const struct op *op;
 };

@@ -295,6 +295,53 @@ def a_packed_file_that_changes_is_named(env):
     changes_while_it_is_pushed(env, top, "data/9")
 
 
+def lost(env, verb, *args):
+    error = json.loads(env.mops(verb, *args, "--json", code=2).stdout)
+    if "'data/big' and 1 more" not in error["message"] or "--external" not in error["hint"]:
+        raise Failed(str(error))
+
+
+def externals_that_were_not_fetched_are_not_lost(env):
+    top, store = workspace(env), env.fresh("store")
+    said = []
+    for i, name in enumerate(("big", "sub/small")):
+        for where in (top / "data", store):
+            write_random(where / name, (3 << 20) >> 2 * i, i)
+        said += ["--external", f"data/{name}=file://{store}/{name}"]
+    env.vars["MOPS_FILE_ROOTS"] = str(store)
+    digest = env.push(top, "m:1", *said)["digest"]
+    dest, few = env.base / "dest", env.base / "few"
+    env.mops("materialize", "m:1", dest)
+    lost(env, "push", dest, "--to", "m:2")
+    lost(env, "push", dest, "--to", "m:2", "--dry-run")
+    lost(env, "plan", dest)
+    lost(env, "export", dest, "-o", env.base / "out.tar")
+    for args in (("diff", "m:1", dest), ("scan", dest)):
+        p = env.mops(*args, code=None)
+        if p.returncode not in (0, 1) or b"warning: 'data/big' and 1 more external" not in p.stderr:
+            raise Failed(f"{args}: {p}")
+    # Said where they are, fetched, given up.
+    check(env.push(dest, "m:2", *said)["digest"], digest)
+    env.mops("materialize", "m:1", dest, "--prefetch-external")
+    env.push(dest, "m:3")
+    if "data/big" not in env.mops("ls", "-R", "m:3").stdout.decode():
+        raise Failed("an external that was fetched is not pushed")
+    (dest / "data/big").unlink()
+    env.push(dest, "m:4")
+    env.mops("materialize", "m:1", few)
+    for pointer in (few / ".mops/ptr/data").rglob("*.json"):
+        pointer.unlink()
+    env.push(few, "m:5")
+    # What no layer takes is no loss; what cannot be read may be one.
+    (few / ".mops-bundle.yaml").write_text("bundle:\n  name: m\n  version: 1\n  layers:\n    - name: code\n      paths: [a]\n")
+    env.mops("materialize", "m:1", few)
+    env.push(few, "m:6")
+    (few / ".mops/ptr/data/big.json").write_text("{}")
+    p = env.mops("push", few, "--to", "m:7", code=None)
+    if p.returncode not in (2, 10) or b".mops/ptr/data/big.json" not in p.stderr:
+        raise Failed(str(p))
+
+
 TESTS = [keeps_what_others_put_under_a_tag, force_moves_it, each_tag_is_looked_at,
          what_another_put_there_equal_to_ours_is_no_matter, a_tag_that_was_never_seen_is_moved,
          what_comes_while_it_is_sent_is_not_lost, a_registry_that_does_not_say_where_a_tag_is,
@@ -302,5 +349,6 @@ TESTS = [keeps_what_others_put_under_a_tag, force_moves_it, each_tag_is_looked_a
          bump_replaces_no_version,
          what_did_not_change_is_not_read_again, a_pack_that_is_known_is_sent_elsewhere,
          a_pack_that_is_known_and_changes_is_not_sent,
+         externals_that_were_not_fetched_are_not_lost,
          a_big_file_that_changes_is_named, a_packed_file_that_changes_is_named]
 run(TESTS)
