@@ -72,7 +72,7 @@ def on_an_old_kernel(env):
     mopstest.need_root()
     mopstest.need_fuse()
     checks = doctor(env, env_vars={"LD_PRELOAD": str(BUILD / "tests/tools/old_kernel.so"),
-                                   "ASAN_OPTIONS": "verify_asan_link_order=0"})
+                                   "ASAN_OPTIONS": mopstest.sanitizer_options("verify_asan_link_order=0")})
     expect(checks, "mount", "ok")
     expect(checks, "mount.resend", "note", "6.9")
     expect(checks, "mount.passthrough", "note", "6.9")

@@ -165,7 +165,8 @@ def passthrough_from_an_overlay_has_to_be_allowed(env):
                     if path["passthrough_opens"] != passed or ("stacked_cache" in path.get("declined", "")) == passed:
                         raise Failed(f"{options}: {path}")
         finally:
-            env.run("umount", layers / "all")
+            # The process of a mount that was just unmounted may still be ending.
+            wait_for("the cache", lambda: env.run("umount", layers / "all", code=None).returncode == 0)
     finally:
         env.run("umount", layers)
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 import mopstest  # noqa: E402
 from mopstest import BUILD, DockerRegistry, Failed, gone, is_mounted, wait_for  # noqa: E402
 
-OLD = {"LD_PRELOAD": str(BUILD / "tests/tools/old_kernel.so"), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+OLD = {"LD_PRELOAD": str(BUILD / "tests/tools/old_kernel.so"), "ASAN_OPTIONS": mopstest.sanitizer_options("verify_asan_link_order=0")}
 
 
 def expect(what, why=""):

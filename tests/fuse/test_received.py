@@ -18,7 +18,7 @@ from mopstest import BUILD, MOPSFS, Failed, Skip, gone, is_mounted, wait_for  # 
 LIBC = ctypes.CDLL(None, use_errno=True)
 MS_RDONLY, MS_NOSUID, MS_NODEV, MNT_DETACH = 1, 2, 4, 2
 NOBODY = 65534
-OLD = {"LD_PRELOAD": str(BUILD / "tests/tools/old_kernel.so"), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+OLD = {"LD_PRELOAD": str(BUILD / "tests/tools/old_kernel.so"), "ASAN_OPTIONS": mopstest.sanitizer_options("verify_asan_link_order=0")}
 
 
 def bundle(env):

@@ -346,6 +346,7 @@ def a_program_that_fails_is_not_upgraded_to(env):
 
 def an_upgrade_that_finds_no_worker_serves(env):
     """The one that served crashed, and the pause before its next one is not over."""
+    env.crashes = True
     mopstest.need_root()
     source_tree(env)
     at, supervisor = mount(env)
@@ -398,6 +399,7 @@ def a_stopped_worker_that_nobody_needs_is_left_alone(env):
 
 
 def workers_that_crash_again_and_again_are_given_up(env):
+    env.crashes = True
     mopstest.need_root()
     source_tree(env)
     at, supervisor = mount(env)
@@ -418,6 +420,7 @@ def workers_that_crash_again_and_again_are_given_up(env):
 
 def a_crash_now_and_then_is_not_the_end(env):
     """What a killed worker says nothing about does not add up."""
+    env.crashes = True
     mopstest.need_root()
     source_tree(env)
     at, supervisor = mount(env)

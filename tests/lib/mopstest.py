@@ -119,6 +119,17 @@ def plain_user(env):
     return "unshare", "-m", "sh", "-c", PLAIN_USER, "sh", env.fresh("dev")
 
 
+# What a supervisor's log says of a worker that a sanitizer ended, or a fault of its own.
+SANITIZER_STATUS = 77
+CRASHED = re.compile(rf"ended with status {SANITIZER_STATUS}\b|ended by signal (4|6|7|8|11)\b")
+
+
+def sanitizer_options(given):
+    """With an exit status that tells; faults stay signals."""
+    return ":".join(filter(None, (given, f"exitcode={SANITIZER_STATUS}", "halt_on_error=1", "handle_segv=0",
+                                  "handle_abort=0")))
+
+
 class Env:
     """A world of its own: home, cache, embedded registry, mount points."""
 
@@ -127,6 +138,8 @@ class Env:
         self.n = 0
         self.mounts = []
         self.servers = []
+        self.logs = []
+        self.crashes = False  # set by a test that has workers crash
         self.vars = dict(os.environ)
         for name in list(self.vars):
             if name.startswith("MOPS_") and name not in ("MOPS_BUILD", "MOPS_TEST_REQUIRE"):
@@ -140,6 +153,8 @@ class Env:
             XDG_RUNTIME_DIR=str(self.dir("runtime", mode=0o700)),
             MOPS_CACHE_DIR=str(self.base / "cache"),
         )
+        for name in "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS":
+            self.vars[name] = sanitizer_options(self.vars.get(name))
 
     def dir(self, name, mode=0o755):
         path = self.base / name
@@ -177,7 +192,30 @@ class Env:
         return json.loads(self.mops(*args, "--json", **kw).stdout)
 
     def mopsfs(self, *args, **kw):
+        if args[0] == "mount" and "-f" not in args:
+            args = self.logged(args)
         return self.run(MOPSFS, *args, **kw)
+
+    def logged(self, args):
+        if "--log" not in args:
+            return args[0], "--log", self.logged_to(self.base / "mount.log"), *args[1:]
+        self.logged_to(args[args.index("--log") + 1])
+        return args
+
+    def logged_to(self, path):
+        if path not in self.logs:
+            self.logs.append(path)
+        return path
+
+    def check_logs(self):
+        """A worker that crashed was replaced: nobody else would tell."""
+        if self.crashes:
+            return
+        for path in map(pathlib.Path, self.logs):
+            text = path.read_text(errors="replace") if path.is_file() else ""
+            for line in text.splitlines():
+                if CRASHED.search(line):
+                    raise Failed(line)
 
     def start(self, *argv, env=None, **kw):
         return subprocess.Popen([str(a) for a in argv], env={**self.vars, **(env or {})}, stdin=subprocess.DEVNULL, **kw)
@@ -448,6 +486,7 @@ def run(tests):
         start = time.monotonic()
         try:
             test(env)
+            env.check_logs()
             print(f"ok {i} - {name} ({time.monotonic() - start:.1f} s)", flush=True)
         except Skip as e:
             print(f"ok {i} - {name} # SKIP {e}", flush=True)
