@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Each command has a man page, page and --help name the same flags, and the
+"""Each command has a man page, page and --help name the same flags and letters, and the
 page is installed.
 
 usage: test_man.py PROGRAM MAN-FOLDER
@@ -21,6 +21,11 @@ def flags(text):
     return set(re.findall(r"--[a-z][a-z-]+", text))
 
 
+def letters(text):
+    """Those that stand beside a flag, with it."""
+    return set(re.findall(r"(-\w)\*?, \*?(--[a-z-]+)", text))
+
+
 # Commands are the lines of the program's help that begin with two blanks and a word.
 verbs = re.findall(r"^  ([a-z]+)\b", help_of("--help").split("\n\n", 1)[1], re.M)
 common = flags(help_of(verbs[0], "--help").partition("ommon")[2])
@@ -34,7 +39,9 @@ for verb in verbs:
     own = flags(help_of(verb, "--help").partition("ommon")[0])
     said = flags(options)
     tests.append((verb, [f"{f} is not in the page" for f in sorted(own - said)] +
-                  [f"{f} is not in --help" for f in sorted(said - own - common)]))
+                  [f"{f} is not in --help" for f in sorted(said - own - common)] +
+                  [f"{f} are in one of page and --help" for f in sorted(
+                      letters(help_of(verb, "--help").partition("ommon")[0]) ^ letters(options))]))
 installed = set(re.findall(r"'([a-z0-9.-]+)'", (folder / "meson.build").read_text()))
 pages = {p.name.removesuffix(".scd") for p in folder.glob(f"{name}[-.]*.scd")}
 tests.append(("installed", [f"{p} is not in man/meson.build" for p in sorted(pages - installed)]))
