@@ -96,10 +96,6 @@ int attach_mount(struct mount *m, struct error **errp)
 	if (r == 0)
 		known = mount_identify(m->mountpoint,
 				       &m->handover->table->identity);
-	/* The caller's process group until now: it may be that of systemd, or
-	 * of another that mounts by need, and whose processes alone do not wait
-	 * at an automount point for themselves. */
-	setsid();
 	if (known < 0) {
 		/* Nobody could find it again. */
 		fuse_session_unmount(m->se);
@@ -134,7 +130,6 @@ int attach_received(struct mount *m, int device, struct error **errp)
 	    (mount_identify(m->mountpoint, id) < 0 || id->major != m->major ||
 	     id->minor != m->minor))
 		*id = (struct mount_identity){m->major, m->minor, 0};
-	setsid();
 	return r;
 }
 

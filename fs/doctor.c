@@ -117,11 +117,12 @@ static void try_sandbox(const struct settings *settings, struct findings *f)
 			   "seccomp");
 }
 
-static void say_pulse(const struct mount_entry *e, struct findings *f)
+static void say_pulse(const struct mount_entry *e, enum pulse pulse,
+		      struct findings *f)
 {
 	cleanup_free char *remedy = xasprintf("mopsfs umount '%s'", e->dir);
 
-	switch (mount_pulse(e)) {
+	switch (pulse) {
 	case PULSE_ALIVE:
 		finding_ok(f, "mounts", "'%s' answers", e->dir);
 		return;
@@ -141,15 +142,23 @@ static void say_pulse(const struct mount_entry *e, struct findings *f)
 
 static void look_at_mounts(struct findings *f)
 {
+	const struct op op = {
+		.deadline_ns = time_deadline_ms(PULSE_PATIENCE_MS),
+		.cancelled = interrupt_flag(),
+	};
 	cleanup_mount_list struct mount_list mounts = {0};
 	int r = mount_list_read(&mounts);
+	cleanup_free pid_t *looks = xcalloc(mounts.n, sizeof(*looks));
 
 	if (r < 0)
 		finding_bad(f, FINDING_FAILED, "mounts", "mount /proc",
 			    "reading the list of mounts: %s", strerror(-r));
 	for (size_t i = 0; i < mounts.n; i++)
 		if (mount_entry_is_ours(&mounts.e[i]))
-			say_pulse(&mounts.e[i], f);
+			looks[i] = pulse_begin(&mounts.e[i]);
+	for (size_t i = 0; i < mounts.n; i++)
+		if (mount_entry_is_ours(&mounts.e[i]))
+			say_pulse(&mounts.e[i], pulse_end(looks[i], &op), f);
 }
 
 int verb_doctor(struct cli *cli, struct error **errp)

@@ -5,7 +5,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/io.h"
@@ -103,6 +105,14 @@ int job_read_report(int fd, struct strbuf *ret, struct error **errp)
 	hint = next_field(&report, &pos);
 	code = error_set_kind(errp, (enum error_kind)kind, code, "%s", message);
 	return *hint ? error_hint(errp, code, "%s", hint) : code;
+}
+
+void job_end_with(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	/* Between fork and here it was not said. */
+	if (getppid() != parent)
+		_exit(ERROR_DOWNLOAD);
 }
 
 int job_catch_signals(void)

@@ -10,6 +10,8 @@
 #ifndef FS_JOB_H
 #define FS_JOB_H
 
+#include <sys/types.h>
+
 #include "base/error.h"
 #include "base/strbuf.h"
 #include "engine/reference.h"
@@ -25,6 +27,7 @@ struct mount_job {
 	const char *mountpoint;
 	const char *log; /* as of log_open() */
 	bool foreground;
+	pid_t caller;  /* the process of mopsfs mount */
 	bool received; /* somebody else mounted it: see received.h */
 	int device;    /* then, for the first worker; -1 */
 	/* The worker tells once what became of it; the supervisor holds it, too,
@@ -45,6 +48,10 @@ int job_read_report(int fd, struct strbuf *ret, struct error **errp);
 /* Block the signals that every process of a mount waits for; everything else
  * that ends a process ends these too. A non-blocking signalfd, or -1. */
 int job_catch_signals(void);
+
+/* Get SIGTERM when @parent, which forked this process, ends; or end now, when it
+ * did already. */
+void job_end_with(pid_t parent);
 
 /*
  * The supervisor's whole life, in the process made for it. Returns its exit

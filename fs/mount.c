@@ -374,6 +374,7 @@ static struct mount_job job_of(struct caller *c)
 		.mountpoint = c->mountpoint,
 		.log = c->log,
 		.foreground = cli_has(c->cli, "foreground"),
+		.caller = getpid(),
 		.received = c->received,
 		.device = c->device,
 		.report_fd = -1,

@@ -7,12 +7,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/strbuf.h"
 #include "base/time.h"
 #include "fs/control.h"
 
-#define PATIENCE_S 2
-#define SLICE_MS   10
+#define ANSWER_S 2
+#define SLICE_MS 10
 
 /* statfs() is always asked of the worker, so that a dead one shows; stat() of
  * the top may be answered from what the kernel remembers. A request that was
@@ -25,11 +26,25 @@ bool mount_is_dead(const char *dir)
 	       (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
-static enum pulse look(const char *dir)
+/* To all others the kernel says that it is well, and asks nobody. */
+static bool may_ask(const struct mount_entry *e)
 {
+	cleanup_free char *own = xasprintf("user_id=%u", (unsigned)geteuid());
+
+	return mount_option_has(e->super, own) ||
+	       mount_option_has(e->super, "allow_other");
+}
+
+static enum pulse look(const struct mount_entry *e)
+{
+	cleanup_strbuf struct strbuf answer = STRBUF_INIT;
 	struct statfs st;
 
-	if (statfs(dir, &st) == 0)
+	if (control_ask(e->major, e->minor, "status", ANSWER_S, &answer) == 0)
+		return PULSE_ALIVE;
+	if (!may_ask(e))
+		return PULSE_FOREIGN;
+	if (statfs(e->dir, &st) == 0)
 		return PULSE_ALIVE;
 	return errno == ENOTCONN || errno == ECONNABORTED ? PULSE_DEAD
 							  : PULSE_FOREIGN;
@@ -37,34 +52,32 @@ static enum pulse look(const char *dir)
 
 /* By a process that can be left behind: one that waits for a worker which took
  * its request and hangs does not even die of SIGKILL. */
-static enum pulse look_with_patience(const char *dir)
+pid_t pulse_begin(const struct mount_entry *e)
 {
-	int64_t end = time_deadline_ms(PATIENCE_S * 1000);
 	pid_t pid = fork();
-	int status;
 
 	if (pid == 0) {
 		/* Nobody is to wait for what it would hold open. */
 		close_range(0, UINT_MAX, 0);
-		_exit((int)look(dir));
+		_exit((int)look(e));
 	}
-	while (pid > 0 && time_mono_ns() < end) {
+	return pid;
+}
+
+enum pulse pulse_end(pid_t pid, const struct op *op)
+{
+	int status;
+
+	while (pid > 0) {
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			return WIFEXITED(status)
 				       ? (enum pulse)WEXITSTATUS(status)
 				       : PULSE_HANGS;
+		if (op_go_on(op, NULL) < 0)
+			break;
 		time_sleep_ms(SLICE_MS);
 	}
 	if (pid > 0)
 		kill(pid, SIGKILL);
 	return PULSE_HANGS;
-}
-
-enum pulse mount_pulse(const struct mount_entry *e)
-{
-	cleanup_strbuf struct strbuf answer = STRBUF_INIT;
-
-	if (control_ask(e->major, e->minor, "status", PATIENCE_S, &answer) == 0)
-		return PULSE_ALIVE;
-	return look_with_patience(e->dir);
 }

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -71,11 +70,11 @@ static int take_clone(struct handover *h)
 }
 
 static void __attribute__((noreturn))
-in_child(const struct spawn *how, int link)
+in_child(const struct spawn *how, pid_t supervisor, int link)
 {
 	struct handover h = *how->h;
 
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	job_end_with(supervisor);
 	if (take_clone(&h) < 0)
 		_exit(ERROR_DOWNLOAD);
 	if (how->program >= 0)
@@ -92,14 +91,14 @@ int spawn_worker(const struct spawn *how, struct child *ret)
 {
 	int pair[2];
 	int r = link_make(pair);
-	pid_t pid;
+	pid_t self = getpid(), pid;
 
 	if (r < 0)
 		return r;
 	pid = fork();
 	if (pid == 0) {
 		close(pair[0]);
-		in_child(how, pair[1]);
+		in_child(how, self, pair[1]);
 	}
 	close(pair[1]);
 	if (pid < 0) {

@@ -32,7 +32,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -575,7 +574,7 @@ int supervisor_run(struct mount_job *job)
 	if (!job->options->no_sandbox)
 		sandbox_prepare();
 	if (job->foreground)
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		job_end_with(job->caller);
 	close_inherited(job);
 	s.cwd = getcwd(NULL, 0);
 	if (chdir("/") < 0 || handover_make(&s.h, NULL) < 0)
@@ -585,7 +584,7 @@ int supervisor_run(struct mount_job *job)
 	if (spawn(&s, &s.worker, -1) < 0)
 		return ERROR_DOWNLOAD;
 	/* A session of our own: the terminal's signals go to the caller. The
-	 * worker follows when it has mounted (attach_mount()). */
+	 * worker follows when it has mounted. */
 	setsid();
 	if (!job->foreground)
 		forget_terminal();

@@ -17,7 +17,7 @@ struct trial {
 };
 
 /* Mount in a new folder of $TMPDIR or /tmp, agree with the kernel on all that a
- * mount asks for, and unmount. */
+ * mount asks for, and unmount. What is mounted later is this process's alone. */
 int trial_mount(struct trial *ret, struct error **errp);
 
 /* What a worker's sandbox would lack, in words, heap; NULL: nothing. */

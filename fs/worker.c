@@ -320,6 +320,10 @@ static int begin(struct worker *w, struct error **errp)
 	int r = job->received ? attach_received(m, job->device, errp)
 			      : attach_mount(m, errp);
 
+	/* The caller's process group until now: it may be that of systemd, or
+	 * of another that mounts by need, and whose processes alone do not wait
+	 * at an automount point for themselves. */
+	setsid();
 	w->mounted = r == 0;
 	if (r == 0)
 		outside_tell(&w->handover->table->identity);

@@ -16,6 +16,7 @@
 #include "storage/aws_credentials.h"
 
 #define SLICE_MS 20 /* how late a cancellation may be noticed */
+#define GRACE_MS 2000
 
 char *program_find(const char *name)
 {
@@ -193,6 +194,22 @@ static int talk(struct running *h, const char *input, int *ret_status)
 	return r < 0 ? r : wait_for_end(h, ret_status);
 }
 
+/* It and what it started. What it has to clean up (a mount, say) it may. */
+static void end(const struct running *h)
+{
+	int64_t until = time_deadline_ms(GRACE_MS);
+	siginfo_t info = {0};
+
+	kill(-h->pid, SIGTERM);
+	/* Its number stays its own until it is waited for. */
+	while (waitid(P_PID, (id_t)h->pid, &info,
+		      WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       !info.si_pid && time_mono_ns() < until)
+		time_sleep_ms(SLICE_MS);
+	kill(-h->pid, SIGKILL);
+	waitpid(h->pid, NULL, 0);
+}
+
 static int run(struct running *h, char *const *argv, const char *input,
 	       int *ret_status)
 {
@@ -201,10 +218,8 @@ static int run(struct running *h, char *const *argv, const char *input,
 	if (r < 0)
 		return r;
 	r = talk(h, input, ret_status);
-	if (r < 0 && h->elsewhere < 0) { /* it and what it started */
-		kill(-h->pid, SIGKILL);
-		waitpid(h->pid, NULL, 0);
-	}
+	if (r < 0 && h->elsewhere < 0)
+		end(h);
 	closep(&h->elsewhere);
 	closep(&h->in);
 	closep(&h->out);

@@ -1,7 +1,9 @@
 /*
- * Other people's programs that print credentials: run without a shell, in "/",
- * with no descriptor of ours but their own three (standard error goes
- * nowhere), for PROGRAM_TIME_MS and PROGRAM_OUTPUT_MAX bytes at most.
+ * Other programs that print an answer (credential helpers; mopsfs, which doctor
+ * asks): found in PATH, run without a shell, in "/", with no descriptor of ours
+ * but their own three (standard error goes nowhere), for PROGRAM_TIME_MS and
+ * PROGRAM_OUTPUT_MAX bytes at most. One that takes longer, or is cancelled, gets
+ * SIGTERM, and SIGKILL when it then does not end.
  *
  * Threads: any that may wait: never one that serves a mount, since the program
  * may touch it.

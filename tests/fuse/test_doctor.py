@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """mopsfs doctor, and mops doctor which asks it: what a mount would find, as root and as
 a plain user, on an old kernel, without /dev/fuse, and of mounts that are dead or hang."""
+import contextlib
 import json
 import os
 import pathlib
@@ -150,10 +151,67 @@ def dead_mounts_and_those_that_hang(env):
         raise Failed("told of a mount that is gone")
 
 
+def many_that_hang_take_no_longer_than_one(env):
+    mopstest.need_root()
+    mopstest.need_fuse()
+    top = env.fresh("ws")
+    (top / "a").write_text("a")
+    env.push(top, "demo:1")
+    with contextlib.ExitStack() as stack:
+        mounts = [stack.enter_context(env.mount("demo:1")) for _ in range(9)]
+        for at in mounts:
+            status = json.loads(env.mopsfs("status", at, "--json").stdout)
+            pids = (status["supervisor_pid"], status["pid"])
+            for pid in pids:
+                stack.callback(os.kill, pid, signal.SIGCONT)
+            for pid in pids:
+                hang(pid)
+        path = {"PATH": f"{BUILD}/fs:{env.vars['PATH']}"}
+        checks = json.loads(env.run(MOPS, "doctor", "--json", code=3, env=path).stdout)["checks"]
+        for at in mounts:
+            expect(checks, "mounts", "failed", str(at), "does not answer")
+        expect(checks, "mount", "ok")
+
+
+def a_dead_mount_of_another_user(env):
+    """The kernel says to a stranger that it is well."""
+    run = env.dir("user", mode=0o700)
+    os.chown(run, 65534, 65534)
+    top = env.fresh("ws")
+    (top / "a").write_text("a")
+    env.push(top, "demo:1")
+    with env.mount("demo:1") as at:
+        status = json.loads(env.mopsfs("status", at, "--json").stdout)
+        pids = (status["supervisor_pid"], status["pid"])
+        for pid in pids:
+            hang(pid)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        wait_for("them to be gone", lambda: not any(alive(p) for p in pids))
+        checks = doctor(env, prefix=mopstest.plain_user(env), env_vars={
+            "HOME": str(run), "XDG_RUNTIME_DIR": str(run), "MOPS_CACHE_DIR": str(run / "cache"),
+            "XDG_CONFIG_HOME": str(run / "config")})
+        expect(checks, "mounts", "ok", str(at), "another user's")
+
+
+def killed_it_leaves_no_mount(env):
+    mopstest.need_root()
+    mopstest.need_fuse()
+    mopstest.need_program("strace")
+    tmp, log = env.fresh("tmp"), env.fresh("log") / "log"
+    env.run("strace", "-qq", "-o", log, "-e", "trace=mount,poll,setsid", "-e", "inject=poll:signal=KILL",
+            MOPSFS, "doctor", code=-signal.SIGKILL, env={"TMPDIR": str(tmp)})
+    if f'"{tmp}' not in log.read_text() or "setsid" in log.read_text():
+        raise Failed(log.read_text())  # it has not mounted, or left who can interrupt it
+    if str(tmp) in pathlib.Path("/proc/self/mountinfo").read_text():
+        raise Failed("the mount is there")
+
+
 def without_mopsfs(env):
     p = env.run(MOPS, "doctor", "--json", env={"PATH": str(env.fresh("empty"))})
     expect(json.loads(p.stdout)["checks"], "mount", "note", "install mopsfs")
 
 
 mopstest.run([a_mount_can_be_had, on_an_old_kernel, without_a_device, a_plain_user, dead_mounts_and_those_that_hang,
+              many_that_hang_take_no_longer_than_one, a_dead_mount_of_another_user, killed_it_leaves_no_mount,
               without_mopsfs])

@@ -533,6 +533,37 @@ def a_start_whose_worker_is_killed_ends(env):
             raise Failed(f"none was killed by {call}")
 
 
+def ours(at):
+    """The processes of a mount at @at."""
+    found = []
+    for p in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(p / "exe") == str(MOPSFS) and str(at).encode() in (p / "cmdline").read_bytes():
+                found.append(int(p.name))
+        except OSError:
+            pass
+    return found
+
+
+def a_start_whose_caller_ends_at_once_ends(env):
+    """Before its process could say that it wants to hear of that."""
+    mopstest.need_root()
+    mopstest.need_fuse()
+    mopstest.need_program("strace")
+    bundle(env)
+    at = env.fresh("mnt")
+    env.mounts.append(at)
+    p = env.start("strace", "-D", "-f", "-q", "-o", env.base / "trace", "-e", "trace=prctl", "-e",
+                  "inject=prctl:delay_enter=1s", MOPSFS, "mount", "demo:1.0", at, "-f", "-q",
+                  env={"ASAN_OPTIONS": "detect_leaks=0"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for("the second process", lambda: len(ours(at)) > 1)
+    p.kill()
+    p.wait()
+    wait_for("all of it to end", lambda: not ours(at))
+    if is_mounted(at):
+        raise Failed("it has mounted")
+
+
 def a_start_without_descriptors_leaves_no_mount(env):
     """Whatever it is that the last one is missing for."""
     mopstest.need_root()
@@ -667,6 +698,7 @@ if __name__ == "__main__":
         the_documented_names_are_told,
         a_failing_start_is_told_once,
         a_start_whose_worker_is_killed_ends,
+        a_start_whose_caller_ends_at_once_ends,
         a_start_without_descriptors_leaves_no_mount,
         a_signal_during_the_start_ends_it,
         the_log_goes_where_it_was_told,

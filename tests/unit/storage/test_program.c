@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -77,4 +78,37 @@ Test(program, the_profile_in_use_says_what_prints_its_keys)
 	setenv("AWS_PROFILE", "c", 1);
 	cr_expect(configured(dir, "keys", "other", NULL));
 	cr_expect(not(configured(dir, "keys", "for me", NULL)));
+}
+
+/* Out of time; where it got SIGTERM there is a file "cleaned". */
+static void expect_ended(const char *script, bool cleaned)
+{
+	cleanup_free char *text = xasprintf("#!/bin/sh\n%s\n", script);
+	cleanup_free char *path = put("slow", text, 0700);
+	cleanup_free char *began = xasprintf("%s/began", dir);
+	cleanup_free char *mark = xasprintf("%s/cleaned", dir);
+	char *argv[] = {path, dir, NULL};
+	struct op op = {.deadline_ns = time_deadline_ms(300)};
+	char *said = NULL;
+	int status;
+
+	setenv("PATH", "/usr/bin:/bin", 1);
+	cr_expect(eq(int, program_run(argv, "", &said, &status, &op, NULL),
+		     -ETIMEDOUT));
+	cr_expect(eq(int, access(began, F_OK), 0));
+	cr_expect(eq(int, access(mark, F_OK), cleaned ? 0 : -1));
+}
+
+Test(program, one_that_takes_too_long_may_clean_up)
+{
+	expect_ended("trap 'sleep 0.1; touch $1/cleaned; exit' TERM\n"
+		     "touch $1/began\nsleep 60 & wait",
+		     true);
+}
+
+Test(program, one_that_does_not_end_is_killed)
+{
+	expect_ended("trap '' TERM\ntouch $1/began\n"
+		     "while :; do sleep 1; done",
+		     false);
 }
