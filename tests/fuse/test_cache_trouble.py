@@ -70,6 +70,21 @@ def a_full_cache(env):
                 compare(at, top)
 
 
+def a_full_cache_that_has_room_again(env):
+    """The same mount keeps what it reads from then on."""
+    top = bundle(env)
+    with small_cache(env, "20m") as cache:
+        env.mops("verify", "--cache", "-q")
+        fill(cache)
+        with env.mount("demo:1") as at:
+            if mopstest.sha256_file(at / "a.bin") != mopstest.sha256_file(top / "a.bin"):
+                raise Failed("other bytes")
+            for name in ("filler", "more"):
+                (cache / name).unlink()
+            blob = mopstest.sha256_file(at / "b.bin")
+            mopstest.wait_for("b.bin to be kept", (cache / "blobs/sha256" / blob[:2] / blob).exists)
+
+
 def a_cache_that_gets_full(env):
     top = bundle(env)
     with small_cache(env, "3m"):
@@ -126,5 +141,6 @@ def a_tree_that_is_cut_off_under_a_mount(env):
         compare(at, top)
 
 
-mopstest.run([a_tree_that_is_cut_off_under_a_mount, a_full_cache, a_cache_that_gets_full, a_cache_that_is_read_only,
+mopstest.run([a_tree_that_is_cut_off_under_a_mount, a_full_cache, a_full_cache_that_has_room_again,
+              a_cache_that_gets_full, a_cache_that_is_read_only,
               a_read_only_cache_without_the_bundle, offline_with_a_full_cache])
