@@ -7,7 +7,8 @@
 extern const struct arg_option options_init[], options_plan[], options_push[],
 	options_pull[], options_rm[], options_materialize[], options_ls[],
 	options_verify[], options_export[], options_import[], options_scan[],
-	options_cache[], options_diff[], options_copy[], options_login[];
+	options_cache[], options_diff[], options_copy[], options_login[],
+	options_show[];
 
 int verb_cache(struct cli *cli, struct error **errp);
 int verb_cat(struct cli *cli, struct error **errp);
