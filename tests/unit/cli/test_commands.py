@@ -11,7 +11,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "lib"))
 from mopstest import MOPS, MOPSFS, Failed, run  # noqa: E402
 
 TESTS = pathlib.Path(__file__).resolve().parents[2]
-DOCUMENT = TESTS.parent / "docs/commands.md"
+TOP = TESTS.parent
+DOCUMENT = TOP / "docs/commands.md"
 
 
 def help_of(program, *args, called=None):
@@ -95,4 +96,27 @@ def the_tests_have_what_they_are_named_for(env):
         raise Failed("\n".join(flaws))
 
 
-run([the_tables_have_what_there_is, the_tests_have_what_they_are_named_for])
+def shown(page):
+    """The commands that a page shows: on lines of their own and, in Markdown, between backquotes."""
+    text = page.read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:\$ )?(mops(?:fs)? .*)$", text, re.M)
+    return [line.split() for line in lines + re.findall(r"`(mops(?:fs)? [^`\n]*)`", text)]
+
+
+def the_documents_name_what_there_is(env):
+    known = {}
+    for program in (MOPS, MOPSFS):
+        for verb in re.findall(r"^  ([a-z]+)\b", help_of(program).split("\n\n", 1)[1], re.M):
+            known[program.name, verb] = {f for flag in flags(help_of(program, verb)) for f in flag}
+    flaws, n = [], 0
+    for page in [p for pattern in ("*.md", "docs/*.md", "examples/**/*.md", "man/*.scd") for p in TOP.glob(pattern)]:
+        for program, verb, *words in shown(page):
+            n += 1
+            said = {word.partition("=")[0].rstrip(",;") for word in words if re.match("--[a-z]|-[a-z]$", word)}
+            if re.match("[a-z]+$", verb) and ((program, verb) not in known or not said <= known[program, verb]):
+                flaws.append(f"{page.name}: {program} {verb} {' '.join(words)}")
+    if flaws or n < 200:
+        raise Failed("\n".join([*flaws, f"{n} commands"]))
+
+
+run([the_tables_have_what_there_is, the_tests_have_what_they_are_named_for, the_documents_name_what_there_is])
