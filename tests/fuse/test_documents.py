@@ -122,10 +122,31 @@ def test_of(page):
     return play
 
 
+def every_page():
+    return [*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("examples/**/*.md")]
+
+
+def links_lead_somewhere(env):
+    """A file, and a heading of it by the name that it gets on a page."""
+    flaws, n = [], 0
+    for page in every_page():
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            name, _, heading = link.partition("#")
+            to = page.parent / name if name else page
+            n += 1
+            if ":" in name:
+                continue
+            text = to.read_text(encoding="utf-8") if to.is_file() else ""
+            names = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)]
+            flaws += [f"{page.name}: {link}"] * (not to.exists() or bool(heading) and heading not in names)
+    if flaws or n < 80:
+        raise Failed("\n".join([*flaws, f"{n} links"]))
+
+
 def no_block_is_left_out(env):
     """What is not run says why, is shell, and names files that are there."""
     excepted = []
-    for page in [*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("examples/**/*.md")]:
+    for page in every_page():
         for block in pages.blocks(page):
             if block.why:
                 excepted.append(block)
@@ -158,4 +179,4 @@ if __name__ == "__main__":
     enter_namespace()
     # What a sanitizer looks for does not come with the number of samples.
     plain = os.environ.get("MOPS_SANITIZED", "none") == "none"
-    mopstest.run([no_block_is_left_out, the_example_runs_in_both_roles, *[test_of(p) for p in PAGES if plain or p != "examples/training/README.md"]])
+    mopstest.run([links_lead_somewhere, no_block_is_left_out, the_example_runs_in_both_roles, *[test_of(p) for p in PAGES if plain or p != "examples/training/README.md"]])
