@@ -166,7 +166,7 @@ def passthrough_from_an_overlay_has_to_be_allowed(env):
                         raise Failed(f"{options}: {path}")
         finally:
             # The process of a mount that was just unmounted may still be ending.
-            wait_for("the cache", lambda: env.run("umount", layers / "all", code=None).returncode == 0)
+            mopstest.wait_for("the cache", lambda: env.run("umount", layers / "all", code=None).returncode == 0)
     finally:
         env.run("umount", layers)
 
