@@ -79,6 +79,7 @@ struct supervisor {
 	int program;      /* what to run; -1: this one */
 	int next_program; /* not proven yet; -1 */
 	int asker;        /* the client that waits for the upgrade */
+	char *refusal;    /* what it is told when next is dead; NULL */
 	int64_t upgrade_until_ns;
 
 	int signal;      /* that asked us to end; 0 */
@@ -167,18 +168,30 @@ static void answer_asker(struct supervisor *s, const char *failure)
 	closep(&s->asker);
 }
 
+static void tell_refusal(struct supervisor *s)
+{
+	if (s->refusal)
+		answer_asker(s, s->refusal);
+	free(s->refusal);
+	s->refusal = NULL;
+}
+
 static void give_up_upgrade(struct supervisor *s, const char *why)
 {
 	if (s->next_program < 0)
 		return;
 	log_error("'%s' is not upgraded: %s", s->job->mountpoint, why);
-	answer_asker(s, why);
 	closep(&s->next_program);
 	s->upgrade_until_ns = 0;
-	if (s->next.pid) {
-		kill(s->next.pid, SIGKILL);
-		closep(&s->next.link);
+	if (!s->next.pid) {
+		answer_asker(s, why);
+		return;
 	}
+	/* Who asked hears of it when nothing is in the way of asking again. */
+	s->refusal = xstrdup(why);
+	s->next.prepared = false;
+	kill(s->next.pid, SIGKILL);
+	closep(&s->next.link);
 }
 
 /* Did it come to our status socket? */
@@ -210,13 +223,13 @@ static void begin_upgrade(struct supervisor *s, struct link_message *m)
 		return;
 	}
 	log_info("'%s' is upgraded to '%s'", s->job->mountpoint, m->text);
+	s->upgrade_until_ns = time_deadline_ms(UPGRADE_MS);
 	r = handover_can_resend(s->h.table)
 		    ? spawn(s, &s->next, s->next_program)
 		    : -EOPNOTSUPP;
 	if (r < 0)
 		give_up_upgrade(s, r == -EOPNOTSUPP ? "that needs Linux 6.9"
 						    : strerror(-r));
-	s->upgrade_until_ns = time_deadline_ms(UPGRADE_MS);
 }
 
 static void now_serving(struct supervisor *s)
@@ -406,6 +419,15 @@ static bool worker_died(struct supervisor *s, int status, int *ret_status)
 	return false;
 }
 
+static void next_died(struct supervisor *s)
+{
+	s->next.pid = 0; /* first: it may say that it is prepared */
+	receive_rest(s, &s->next);
+	closep(&s->next.link);
+	give_up_upgrade(s, "the new program ended");
+	tell_refusal(s);
+}
+
 static bool child_died(struct supervisor *s, pid_t pid, int status,
 		       int *ret_status)
 {
@@ -414,10 +436,7 @@ static bool child_died(struct supervisor *s, pid_t pid, int status,
 	if (publisher_died(&s->publisher, pid, status))
 		return false;
 	if (pid == s->next.pid) {
-		s->next.pid = 0; /* first: it may say that it is prepared */
-		receive_rest(s, &s->next);
-		closep(&s->next.link);
-		give_up_upgrade(s, "the new program ended");
+		next_died(s);
 		return false;
 	}
 	if (pid != s->worker.pid)
@@ -455,6 +474,7 @@ static bool take_signals(struct supervisor *s, int *ret_status)
 			continue;
 		s->signal = (int)si.ssi_signo;
 		give_up_upgrade(s, "the mount is ended");
+		tell_refusal(s);
 		if (s->worker.pid)
 			kill(s->worker.pid, s->signal);
 	}

@@ -344,6 +344,24 @@ def a_program_that_fails_is_not_upgraded_to(env):
         raise Failed("not upgraded")
 
 
+def an_upgrade_right_after_a_refused_one_succeeds(env):
+    mopstest.need_root()
+    source_tree(env)
+    at, supervisor = mount(env)
+    places = [env.cache(), env.base / "data"]
+    for _ in range(10):
+        before = children(supervisor)
+        for path in places:
+            path.rename(f"{path}.away")
+        env.mopsfs("upgrade", at, code=3)
+        for path in places:
+            shutil.rmtree(path, ignore_errors=True)
+            pathlib.Path(f"{path}.away").rename(path)
+        env.mopsfs("upgrade", at)
+        if children(supervisor) == before:
+            raise Failed("not upgraded")
+
+
 def an_upgrade_that_finds_no_worker_serves(env):
     """The one that served crashed, and the pause before its next one is not over."""
     env.crashes = True
@@ -499,6 +517,7 @@ if __name__ == "__main__":
         readers_do_not_notice_killed_workers,
         readers_do_not_notice_upgrades,
         a_program_that_fails_is_not_upgraded_to,
+        an_upgrade_right_after_a_refused_one_succeeds,
         an_upgrade_that_finds_no_worker_serves,
         a_hung_worker_is_replaced,
         a_stopped_worker_that_nobody_needs_is_left_alone,
