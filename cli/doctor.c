@@ -46,22 +46,22 @@ static void print_settings(const struct settings *set)
 int verb_doctor(struct cli *cli, struct error **errp)
 {
 	cleanup_run struct run run = {0};
-	cleanup_findings struct findings f = {0};
+	cleanup_checks struct checks k = {0};
 	int r = run_begin(cli, &run, errp);
 
 	if (r < 0)
 		return r;
-	doctor_cache(&run, &f);
-	doctor_net(&run, cli->n_args ? cli->args[0] : NULL, &f);
-	doctor_mount(&run, &f);
+	doctor_cache(&run, &k);
+	doctor_net(&run, cli->n_args ? cli->args[0] : NULL, &k);
+	doctor_mount(&run, &k);
 	if (op_cancelled(&run.op))
 		return error_set(errp, ECANCELED, "cancelled");
 	if (cli->json) {
-		findings_print_json(&f, put_settings, &cli->settings);
+		checks_print_json(&k, put_settings, &cli->settings);
 	} else {
-		findings_print(&f, cli->quiet);
+		checks_print(&k, cli->quiet);
 		if (!cli->quiet)
 			print_settings(&cli->settings);
 	}
-	return findings_exit_status(&f);
+	return checks_exit_status(&k);
 }

@@ -15,96 +15,96 @@ static const char *const make_room =
 	"'mops cache gc --max-size SIZE' makes room; cache_dir or "
 	"MOPS_CACHE_DIR names a folder on another disk";
 
-static void say_written(const struct cache_abilities *a, struct findings *f)
+static void say_written(const struct cache_abilities *a, struct checks *k)
 {
 	if (a->writes == -EROFS)
-		finding_bad(f, FINDING_WARNING, "cache.write",
-			    "mount it writable, or name another folder with "
-			    "cache_dir",
-			    "the disk is read-only: what is cached is served, "
-			    "nothing is added");
+		check_bad(k, CHECK_WARNING, "cache.write",
+			  "mount it writable, or name another folder with "
+			  "cache_dir",
+			  "the disk is read-only: what is cached is served, "
+			  "nothing is added");
 	else if (a->writes < 0)
-		finding_bad(f, FINDING_FAILED, "cache.write", make_room,
-			    "a file of 4 KiB cannot be written: %s",
-			    strerror(-a->writes));
+		check_bad(k, CHECK_FAILED, "cache.write", make_room,
+			  "a file of 4 KiB cannot be written: %s",
+			  strerror(-a->writes));
 	else
-		finding_ok(f, "cache.write", "files can be written");
+		check_ok(k, "cache.write", "files can be written");
 }
 
 static void say_space(const struct cache_abilities *a,
-		      const struct settings *set, struct findings *f)
+		      const struct settings *set, struct checks *k)
 {
 	uint64_t wanted = MAX(set->cache_min_free, FEW_BYTES);
 	struct size_text have = output_size(a->free_bytes);
 
 	if (a->free_bytes < wanted)
-		finding_bad(f, FINDING_WARNING, "cache.space", make_room,
-			    "%s are free, less than %s", have.str,
-			    output_size(wanted).str);
+		check_bad(k, CHECK_WARNING, "cache.space", make_room,
+			  "%s are free, less than %s", have.str,
+			  output_size(wanted).str);
 	else
-		finding_ok(f, "cache.space", "%s are free", have.str);
+		check_ok(k, "cache.space", "%s are free", have.str);
 	if (!a->counts_files)
-		finding_ok(f, "cache.inodes", "files are not counted there");
+		check_ok(k, "cache.inodes", "files are not counted there");
 	else if (a->free_files < FEW_FILES)
-		finding_bad(f, FINDING_WARNING, "cache.inodes", make_room,
-			    "%" PRIu64 " inodes are free", a->free_files);
+		check_bad(k, CHECK_WARNING, "cache.inodes", make_room,
+			  "%" PRIu64 " inodes are free", a->free_files);
 	else
-		finding_ok(f, "cache.inodes", "%" PRIu64 " are free",
-			   a->free_files);
+		check_ok(k, "cache.inodes", "%" PRIu64 " are free",
+			 a->free_files);
 }
 
-static void say_links(const struct cache_abilities *a, struct findings *f)
+static void say_links(const struct cache_abilities *a, struct checks *k)
 {
 	if (a->reflinks)
-		finding_ok(f, "cache.reflink",
-			   "files are cloned without being copied");
+		check_ok(k, "cache.reflink",
+			 "files are cloned without being copied");
 	else
-		finding_bad(f, FINDING_NOTE, "cache.reflink",
-			    "put the cache on btrfs, or on xfs with reflink=1",
-			    "none: 'materialize' links or copies");
+		check_bad(k, CHECK_NOTE, "cache.reflink",
+			  "put the cache on btrfs, or on xfs with reflink=1",
+			  "none: 'materialize' links or copies");
 	if (a->hardlinks)
-		finding_ok(f, "cache.hardlink", "files can have two names");
+		check_ok(k, "cache.hardlink", "files can have two names");
 	else
-		finding_bad(f, FINDING_NOTE, "cache.hardlink",
-			    "put the cache on a disk with hardlinks",
-			    "none: 'materialize' copies");
+		check_bad(k, CHECK_NOTE, "cache.hardlink",
+			  "put the cache on a disk with hardlinks",
+			  "none: 'materialize' copies");
 	if (a->verity)
-		finding_ok(f, "cache.verity",
-			   "fs-verity can be had; mops does not use it");
+		check_ok(k, "cache.verity",
+			 "fs-verity can be had; mops does not use it");
 	else
-		finding_ok(f, "cache.verity",
-			   "no fs-verity; mops does not use it");
+		check_ok(k, "cache.verity",
+			 "no fs-verity; mops does not use it");
 }
 
-static void say_locks(const struct cache_abilities *a, struct findings *f)
+static void say_locks(const struct cache_abilities *a, struct checks *k)
 {
 	if (a->locks)
-		finding_ok(f, "cache.locks", "locks hold");
+		check_ok(k, "cache.locks", "locks hold");
 	else
-		finding_bad(f, FINDING_WARNING, "cache.locks",
-			    "put the cache on a disk of this machine with "
-			    "cache_dir",
-			    "locks may be granted to everyone there: nothing "
-			    "is hardlinked, passed through or shared while it "
-			    "is fetched");
+		check_bad(k, CHECK_WARNING, "cache.locks",
+			  "put the cache on a disk of this machine with "
+			  "cache_dir",
+			  "locks may be granted to everyone there: nothing "
+			  "is hardlinked, passed through or shared while it "
+			  "is fetched");
 }
 
 /* One that is not there is done without, and nobody is told. */
-static void say_alternates(const struct settings *set, struct findings *f)
+static void say_alternates(const struct settings *set, struct checks *k)
 {
 	for (char **dir = set->cache_alternates; dir && *dir; dir++)
 		if (access(*dir, R_OK | X_OK) == 0)
-			finding_ok(f, "cache.alternate", "'%s' can be read",
-				   *dir);
+			check_ok(k, "cache.alternate", "'%s' can be read",
+				 *dir);
 		else
-			finding_bad(f, FINDING_WARNING, "cache.alternate",
-				    "mount it, or take it out of "
-				    "cache_alternates",
-				    "'%s' is done without: %s", *dir,
-				    strerror(errno));
+			check_bad(k, CHECK_WARNING, "cache.alternate",
+				  "mount it, or take it out of "
+				  "cache_alternates",
+				  "'%s' is done without: %s", *dir,
+				  strerror(errno));
 }
 
-void doctor_cache(struct run *run, struct findings *f)
+void doctor_cache(struct run *run, struct checks *k)
 {
 	const struct settings *set = &run->cli->settings;
 	cleanup_error struct error *err = NULL;
@@ -113,17 +113,17 @@ void doctor_cache(struct run *run, struct findings *f)
 
 	if (session_cache(run->session, &c, &err) < 0 ||
 	    cache_probe(c, &a, &err) < 0) {
-		finding_error(f, "cache.folder", err,
-			      "name a folder that you can write to with "
-			      "cache_dir or MOPS_CACHE_DIR");
+		check_error(k, "cache.folder", err,
+			    "name a folder that you can write to with "
+			    "cache_dir or MOPS_CACHE_DIR");
 		return;
 	}
-	finding_ok(f, "cache.folder", "'%s', which others cannot write to",
-		   cache_path(c));
-	say_written(&a, f);
-	say_space(&a, set, f);
+	check_ok(k, "cache.folder", "'%s', which others cannot write to",
+		 cache_path(c));
+	say_written(&a, k);
+	say_space(&a, set, k);
 	if (a.writes == 0)
-		say_links(&a, f);
-	say_locks(&a, f);
-	say_alternates(set, f);
+		say_links(&a, k);
+	say_locks(&a, k);
+	say_alternates(set, k);
 }

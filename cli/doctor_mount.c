@@ -4,7 +4,7 @@
 #include "cli/doctor.h"
 #include "storage/program.h"
 
-static int take(const char *text, struct findings *f, struct error **errp)
+static int take(const char *text, struct checks *k, struct error **errp)
 {
 	cleanup_json struct json *doc = NULL;
 	const struct json *checks = NULL;
@@ -12,11 +12,11 @@ static int take(const char *text, struct findings *f, struct error **errp)
 
 	if (r == 0)
 		r = json_need_array(doc, "checks", &checks, errp);
-	return r < 0 ? r : findings_take(f, checks, errp);
+	return r < 0 ? r : checks_take(k, checks, errp);
 }
 
 /* Its exit status is that of what it found. */
-static int ask(const struct run *run, const char *path, struct findings *f,
+static int ask(const struct run *run, const char *path, struct checks *k,
 	       struct error **errp)
 {
 	const char *argv[] = {path,
@@ -30,22 +30,22 @@ static int ask(const struct run *run, const char *path, struct findings *f,
 	int r = program_run((char *const *)argv, "", &said, &status, &run->op,
 			    errp);
 
-	return r < 0 ? r : take(said, f, errp);
+	return r < 0 ? r : take(said, k, errp);
 }
 
-void doctor_mount(struct run *run, struct findings *f)
+void doctor_mount(struct run *run, struct checks *k)
 {
 	cleanup_free char *path = run_mopsfs_path();
 	cleanup_error struct error *err = NULL;
 
 	run->op.deadline_ns = TIME_NEVER; /* programs have a limit */
 	if (!path) {
-		finding_bad(f, FINDING_NOTE, "mount", "install mopsfs",
-			    "no mopsfs is installed: bundles are not mounted");
+		check_bad(k, CHECK_NOTE, "mount", "install mopsfs",
+			  "no mopsfs is installed: bundles are not mounted");
 		return;
 	}
-	if (ask(run, path, f, &err) < 0) {
+	if (ask(run, path, k, &err) < 0) {
 		error_prefix(&err, -err->code, "'%s doctor'", path);
-		finding_error(f, "mount", err, "run it by hand");
+		check_error(k, "mount", err, "run it by hand");
 	}
 }

@@ -19,7 +19,7 @@ static int64_t distance(int64_t v)
 	return v < 0 ? -v : v;
 }
 
-static void say_clock(const struct registry_probe *p, struct findings *f)
+static void say_clock(const struct registry_probe *p, struct checks *k)
 {
 	static const char remedy[] =
 		"have the clock set, by chrony or systemd-timesyncd";
@@ -27,40 +27,39 @@ static void say_clock(const struct registry_probe *p, struct findings *f)
 	const char *how = p->ahead_s < 0 ? "ahead of" : "behind";
 
 	if (!p->has_clock)
-		finding_bad(f, FINDING_NOTE, "clock",
-			    "compare it with another machine's",
-			    "the registry does not say what time it is");
+		check_bad(k, CHECK_NOTE, "clock",
+			  "compare it with another machine's",
+			  "the registry does not say what time it is");
 	else if (off > SIGNED_SECONDS)
-		finding_bad(f, FINDING_FAILED, "clock", remedy,
-			    "%" PRId64 " s %s the registry's: stores refuse "
-			    "what is signed with it",
-			    off, how);
+		check_bad(k, CHECK_FAILED, "clock", remedy,
+			  "%" PRId64 " s %s the registry's: stores refuse "
+			  "what is signed with it",
+			  off, how);
 	else if (off > FEW_SECONDS)
-		finding_bad(f, FINDING_WARNING, "clock", remedy,
-			    "%" PRId64 " s %s the registry's", off, how);
+		check_bad(k, CHECK_WARNING, "clock", remedy,
+			  "%" PRId64 " s %s the registry's", off, how);
 	else
-		finding_ok(f, "clock", "%" PRId64 " s from the registry's",
-			   off);
+		check_ok(k, "clock", "%" PRId64 " s from the registry's", off);
 }
 
 static void say_login(const struct registry_probe *p, bool anonymous,
-		      struct findings *f)
+		      struct checks *k)
 {
 	const char *from = p->login_from;
 
 	if (p->wants_login && from)
-		finding_ok(f, "registry.login", "accepted, by way of %s", from);
+		check_ok(k, "registry.login", "accepted, by way of %s", from);
 	else if (p->wants_login)
-		finding_ok(f, "registry.login", "%s",
-			   anonymous ? "anonymous, as was asked"
-				     : "anonymous: no login is stored");
+		check_ok(k, "registry.login", "%s",
+			 anonymous ? "anonymous, as was asked"
+				   : "anonymous: no login is stored");
 	else
-		finding_ok(f, "registry.login", "none is wanted%s%s",
-			   from ? "; stored in " : "", from ? from : "");
+		check_ok(k, "registry.login", "none is wanted%s%s",
+			 from ? "; stored in " : "", from ? from : "");
 }
 
 static void say_refused(const struct registry_probe *p, const char *host,
-			const struct error *err, struct findings *f)
+			const struct error *err, struct checks *k)
 {
 	cleanup_free char *remedy = xasprintf("try 'mops login %s'", host);
 	cleanup_error struct error *whole = error_copy(err);
@@ -69,52 +68,51 @@ static void say_refused(const struct registry_probe *p, const char *host,
 		error_prefix(&whole, -err->code, "login of %s", p->login_from);
 	else
 		error_prefix(&whole, -err->code, "no login");
-	finding_error(f, "registry.login", whole, remedy);
+	check_error(k, "registry.login", whole, remedy);
 }
 
-static void say_name(const struct registry_probe *p, struct findings *f)
+static void say_name(const struct registry_probe *p, struct checks *k)
 {
 	if (!p->named)
-		finding_ok(f, "dns", "not needed: an address");
+		check_ok(k, "dns", "not needed: an address");
 	else if (p->proxy)
-		finding_ok(f, "dns", "left to the proxy");
+		check_ok(k, "dns", "left to the proxy");
 	else
-		finding_ok(f, "dns", "the registry's name is found");
+		check_ok(k, "dns", "the registry's name is found");
 }
 
 /* What was reached, in the order of the steps, and what was not. */
 static void say_steps(const struct registry_probe *p, const char *host,
-		      bool anonymous, const struct error *err,
-		      struct findings *f)
+		      bool anonymous, const struct error *err, struct checks *k)
 {
 	if (p->proxy)
-		finding_ok(f, "proxy", "'%s' for '%s'", p->proxy, p->url);
+		check_ok(k, "proxy", "'%s' for '%s'", p->proxy, p->url);
 	else
-		finding_ok(f, "proxy", "none for '%s'", p->url);
+		check_ok(k, "proxy", "none for '%s'", p->url);
 	if (p->step == REGISTRY_NAME) {
-		finding_error(f, "dns", err,
-			      "look at the name, and at /etc/resolv.conf");
+		check_error(k, "dns", err,
+			    "look at the name, and at /etc/resolv.conf");
 		return;
 	}
-	say_name(p, f);
+	say_name(p, k);
 	if (p->step == REGISTRY_ANSWER) {
-		finding_error(f, "registry.reach", err,
-			      "look at the registry, at firewalls between, and "
-			      "at https_proxy; plain_http and ca_file say how "
-			      "it is spoken to");
+		check_error(k, "registry.reach", err,
+			    "look at the registry, at firewalls between, and "
+			    "at https_proxy; plain_http and ca_file say how "
+			    "it is spoken to");
 		return;
 	}
-	finding_ok(f, "registry.reach", "'%s' answers", p->url);
-	say_clock(p, f);
+	check_ok(k, "registry.reach", "'%s' answers", p->url);
+	say_clock(p, k);
 	if (p->step == REGISTRY_OPEN)
-		say_login(p, anonymous, f);
+		say_login(p, anonymous, k);
 	else
-		say_refused(p, host, err, f);
+		say_refused(p, host, err, k);
 }
 
 /* False: there is no use in asking more of it. */
 static bool look_at_registry(struct run *run, const struct reference *ref,
-			     bool named, struct findings *f)
+			     bool named, struct checks *k)
 {
 	const struct settings *set = &run->cli->settings;
 	cleanup_registry_probe struct registry_probe p = {0};
@@ -122,86 +120,83 @@ static bool look_at_registry(struct run *run, const struct reference *ref,
 	struct registry *reg;
 
 	if (ref->layout) {
-		finding_ok(f, "registry.reach", "'%s', a folder",
-			   ref->registry);
+		check_ok(k, "registry.reach", "'%s', a folder", ref->registry);
 		return true;
 	}
 	if (set->offline) {
-		finding_bad(f, FINDING_NOTE, "registry.reach", be_online,
-			    "offline: '%s' is not asked", ref->registry);
+		check_bad(k, CHECK_NOTE, "registry.reach", be_online,
+			  "offline: '%s' is not asked", ref->registry);
 		return true;
 	}
 	run->op.deadline_ns = time_deadline_ms(STEP_MS);
 	if (session_registry(run->session, ref, &reg, &err) < 0) {
-		finding_error(f, "registry.reach", err,
-			      "look at the settings below");
+		check_error(k, "registry.reach", err,
+			    "look at the settings below");
 		return false;
 	}
 	if (!reg->ops->probe)
 		return true;
 	(void)reg->ops->probe(reg, named ? ref->repo : NULL, &p, &run->op,
 			      &err);
-	say_steps(&p, ref->registry, set->anonymous, err, f);
+	say_steps(&p, ref->registry, set->anonymous, err, k);
 	return p.step == REGISTRY_OPEN;
 }
 
 static void say_store(void *ctx, const struct store_look *l)
 {
 	cleanup_error struct error *err = NULL;
-	struct findings *f = ctx;
+	struct checks *k = ctx;
 
 	if (!l->err) {
-		finding_ok(f, "store", "'%s' has '%s'", l->store, l->uri);
+		check_ok(k, "store", "'%s' has '%s'", l->store, l->uri);
 		return;
 	}
 	if (l->err->code == ENOTCONN) {
-		finding_bad(f, FINDING_NOTE, "store", be_online,
-			    "offline: '%s' is not asked", l->store);
+		check_bad(k, CHECK_NOTE, "store", be_online,
+			  "offline: '%s' is not asked", l->store);
 		return;
 	}
 	err = error_copy(l->err);
 	if (!strstr(err->message, l->uri))
 		error_prefix(&err, -err->code, "'%s'", l->uri);
-	finding_error(f, "store", err,
-		      l->err->code == ENOENT || l->err->code == ESTALE
-			      ? "'mops verify REF' names each that is not as "
-				"it was pushed"
-			      : "look at the store's credentials, its endpoint "
-				"and, for file://, at file_roots");
+	check_error(k, "store", err,
+		    l->err->code == ENOENT || l->err->code == ESTALE
+			    ? "'mops verify REF' names each that is not as "
+			      "it was pushed"
+			    : "look at the store's credentials, its endpoint "
+			      "and, for file://, at file_roots");
 }
 
-static void look_at_stores(struct run *run, struct bundle *b,
-			   struct findings *f)
+static void look_at_stores(struct run *run, struct bundle *b, struct checks *k)
 {
 	cleanup_error struct error *err = NULL;
 
 	run->op.deadline_ns = time_deadline_ms(STEP_MS);
-	if (bundle_look_at_stores(b, &run->op, say_store, f, &err) < 0)
-		finding_error(f, "bundle", err,
-			      "'mops verify REF' says more of what is there");
+	if (bundle_look_at_stores(b, &run->op, say_store, k, &err) < 0)
+		check_error(k, "bundle", err,
+			    "'mops verify REF' says more of what is there");
 }
 
-static void look_at_bundle(struct run *run, const char *text,
-			   struct findings *f)
+static void look_at_bundle(struct run *run, const char *text, struct checks *k)
 {
 	cleanup_bundle struct bundle *b = NULL;
 	cleanup_error struct error *err = NULL;
 
 	run->op.deadline_ns = time_deadline_ms(STEP_MS);
 	if (run_bundle(run, text, &b, &err) < 0) {
-		finding_error(f, "bundle", err,
-			      "'mops verify REF' says more of what is there");
+		check_error(k, "bundle", err,
+			    "'mops verify REF' says more of what is there");
 		return;
 	}
-	finding_ok(f, "bundle", "%s, %zu layers, %zu roles%s",
-		   digest_to_str(&b->digest).str, b->root.n_layers,
-		   b->root.n_roles,
-		   b->tag_from_cache ? ", as last resolved" : "");
-	look_at_stores(run, b, f);
+	check_ok(k, "bundle", "%s, %zu layers, %zu roles%s",
+		 digest_to_str(&b->digest).str, b->root.n_layers,
+		 b->root.n_roles,
+		 b->tag_from_cache ? ", as last resolved" : "");
+	look_at_stores(run, b, k);
 }
 
 /* A wrong variable fails whoever asks anything over HTTP. */
-static bool proxies_are_fine(struct findings *f)
+static bool proxies_are_fine(struct checks *k)
 {
 	cleanup_error struct error *err = NULL;
 	struct http_proxies proxies;
@@ -210,24 +205,24 @@ static bool proxies_are_fine(struct findings *f)
 		http_proxies_release(&proxies);
 		return true;
 	}
-	finding_error(f, "proxy", err, "set the variable anew, or unset it");
+	check_error(k, "proxy", err, "set the variable anew, or unset it");
 	return false;
 }
 
-void doctor_net(struct run *run, const char *text, struct findings *f)
+void doctor_net(struct run *run, const char *text, struct checks *k)
 {
 	cleanup_reference struct reference ref = {0};
 	cleanup_error struct error *err = NULL;
-	bool fine = proxies_are_fine(f);
+	bool fine = proxies_are_fine(k);
 
 	/* Any name: what stands before it is where bare names resolve. */
 	if (run_reference(run, text ? text : "x", &ref, &err) < 0) {
-		finding_error(f, "registry.reach", err,
-			      "write it as 'host/name:version'");
+		check_error(k, "registry.reach", err,
+			    "write it as 'host/name:version'");
 		return;
 	}
 	if (!fine && !ref.layout)
 		return;
-	if (look_at_registry(run, &ref, text != NULL, f) && text)
-		look_at_bundle(run, text, f);
+	if (look_at_registry(run, &ref, text != NULL, k) && text)
+		look_at_bundle(run, text, k);
 }

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "cli/findings.h"
+#include "cli/checks.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "fs/mount.h"
@@ -15,132 +15,130 @@
 #include "fs/verbs.h"
 #include "storage/program.h"
 
-static void look_at_device(struct findings *f)
+static void look_at_device(struct checks *k)
 {
 	cleanup_fd int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
 	if (fd >= 0)
-		finding_ok(f, "fuse.device", "/dev/fuse can be opened");
+		check_ok(k, "fuse.device", "/dev/fuse can be opened");
 	else
-		finding_bad(f, FINDING_FAILED, "fuse.device",
-			    "'modprobe fuse' as root; a container needs "
-			    "'--device /dev/fuse'",
-			    "/dev/fuse: %s", strerror(errno));
+		check_bad(k, CHECK_FAILED, "fuse.device",
+			  "'modprobe fuse' as root; a container needs "
+			  "'--device /dev/fuse'",
+			  "/dev/fuse: %s", strerror(errno));
 }
 
-static void look_at_helper(struct findings *f)
+static void look_at_helper(struct checks *k)
 {
 	cleanup_free char *path = program_find("fusermount3");
 
 	if (path)
-		finding_ok(f, "fuse.fusermount", "'%s'", path);
+		check_ok(k, "fuse.fusermount", "'%s'", path);
 	else if (geteuid() == 0)
-		finding_ok(f, "fuse.fusermount",
-			   "there is no fusermount3; root does without");
+		check_ok(k, "fuse.fusermount",
+			 "there is no fusermount3; root does without");
 	else
-		finding_bad(f, FINDING_FAILED, "fuse.fusermount",
-			    "install fuse3",
-			    "there is no fusermount3 in PATH, by which users "
-			    "mount");
+		check_bad(k, CHECK_FAILED, "fuse.fusermount", "install fuse3",
+			  "there is no fusermount3 in PATH, by which users "
+			  "mount");
 }
 
-static void look_at_library(struct findings *f)
+static void look_at_library(struct checks *k)
 {
 #ifdef HAVE_FUSE_PASSTHROUGH
-	finding_ok(f, "fuse.library", "libfuse %s", fuse_pkgversion());
+	check_ok(k, "fuse.library", "libfuse %s", fuse_pkgversion());
 #else
-	finding_bad(f, FINDING_NOTE, "fuse.library",
-		    "build with libfuse 3.17 or newer",
-		    "libfuse %s, which has no passthrough", fuse_pkgversion());
+	check_bad(k, CHECK_NOTE, "fuse.library",
+		  "build with libfuse 3.17 or newer",
+		  "libfuse %s, which has no passthrough", fuse_pkgversion());
 #endif
 }
 
-static void try_mounting(struct findings *f)
+static void try_mounting(struct checks *k)
 {
 	cleanup_error struct error *err = NULL;
 	struct trial t;
 
 	if (trial_mount(&t, &err) < 0) {
-		finding_error(f, "mount", err,
-			      "a container needs '--device /dev/fuse' and "
-			      "CAP_SYS_ADMIN; users need fusermount3 with its "
-			      "setuid bit");
+		check_error(k, "mount", err,
+			    "a container needs '--device /dev/fuse' and "
+			    "CAP_SYS_ADMIN; users need fusermount3 with its "
+			    "setuid bit");
 		return;
 	}
-	finding_ok(f, "mount", "one was made, and ended");
+	check_ok(k, "mount", "one was made, and ended");
 	if (t.resends)
-		finding_ok(f, "mount.resend",
-			   "the kernel asks the next worker again");
+		check_ok(k, "mount.resend",
+			 "the kernel asks the next worker again");
 	else
-		finding_bad(f, FINDING_NOTE, "mount.resend",
-			    "Linux 6.9 and newer ask the next one",
-			    "what a worker that dies was asked fails");
+		check_bad(k, CHECK_NOTE, "mount.resend",
+			  "Linux 6.9 and newer ask the next one",
+			  "what a worker that dies was asked fails");
 	if (t.no_passthrough)
-		finding_bad(
-			f, FINDING_NOTE, "mount.passthrough",
-			"mount as root, on Linux 6.9 or newer, with libfuse "
-			"3.17 or newer",
-			"big files are read by way of the daemon: %s",
-			t.no_passthrough);
+		check_bad(k, CHECK_NOTE, "mount.passthrough",
+			  "mount as root, on Linux 6.9 or newer, with libfuse "
+			  "3.17 or newer",
+			  "big files are read by way of the daemon: %s",
+			  t.no_passthrough);
 	else
-		finding_ok(f, "mount.passthrough",
-			   "the kernel can read big files by itself");
+		check_ok(k, "mount.passthrough",
+			 "the kernel can read big files by itself");
 }
 
-static void look_at_allow_other(struct findings *f)
+static void look_at_allow_other(struct checks *k)
 {
 	if (mount_options_may_allow_other())
-		finding_ok(f, "mount.allow_other", "it may be asked for");
+		check_ok(k, "mount.allow_other", "it may be asked for");
 	else
-		finding_bad(f, FINDING_NOTE, "mount.allow_other",
-			    "'user_allow_other' in /etc/fuse.conf",
-			    "mounts are for their user alone");
+		check_bad(k, CHECK_NOTE, "mount.allow_other",
+			  "'user_allow_other' in /etc/fuse.conf",
+			  "mounts are for their user alone");
 }
 
-static void try_sandbox(const struct settings *settings, struct findings *f)
+static void try_sandbox(const struct settings *settings, struct checks *k)
 {
 	cleanup_error struct error *err = NULL;
 	cleanup_free char *lacks = NULL;
 	int r = trial_sandbox(settings, &lacks, &err);
 
 	if (r < 0)
-		finding_error(f, "mount.sandbox", err,
-			      "mount with '-o sandbox=off'");
+		check_error(k, "mount.sandbox", err,
+			    "mount with '-o sandbox=off'");
 	else if (lacks)
-		finding_bad(f, FINDING_NOTE, "mount.sandbox",
-			    "Linux 6.2 or newer, with seccomp, and with "
-			    "landlock among its 'lsm='",
-			    "a mount's worker is confined without %s", lacks);
+		check_bad(k, CHECK_NOTE, "mount.sandbox",
+			  "Linux 6.2 or newer, with seccomp, and with "
+			  "landlock among its 'lsm='",
+			  "a mount's worker is confined without %s", lacks);
 	else
-		finding_ok(f, "mount.sandbox",
-			   "a mount's worker is confined by Landlock and "
-			   "seccomp");
+		check_ok(k, "mount.sandbox",
+			 "a mount's worker is confined by Landlock and "
+			 "seccomp");
 }
 
 static void say_pulse(const struct mount_entry *e, enum pulse pulse,
-		      struct findings *f)
+		      struct checks *k)
 {
 	cleanup_free char *remedy = xasprintf("mopsfs umount '%s'", e->dir);
 
 	switch (pulse) {
 	case PULSE_ALIVE:
-		finding_ok(f, "mounts", "'%s' answers", e->dir);
+		check_ok(k, "mounts", "'%s' answers", e->dir);
 		return;
 	case PULSE_FOREIGN:
-		finding_ok(f, "mounts", "'%s' is another user's", e->dir);
+		check_ok(k, "mounts", "'%s' is another user's", e->dir);
 		return;
 	case PULSE_HANGS:
-		finding_bad(f, FINDING_FAILED, "mounts", remedy,
-			    "'%s' does not answer", e->dir);
+		check_bad(k, CHECK_FAILED, "mounts", remedy,
+			  "'%s' does not answer", e->dir);
 		return;
 	case PULSE_DEAD:
-		finding_bad(f, FINDING_FAILED, "mounts", remedy,
-			    "'%s' is dead: nobody serves it", e->dir);
+		check_bad(k, CHECK_FAILED, "mounts", remedy,
+			  "'%s' is dead: nobody serves it", e->dir);
 		return;
 	}
 }
 
-static void look_at_mounts(struct findings *f)
+static void look_at_mounts(struct checks *k)
 {
 	const struct op op = {
 		.deadline_ns = time_deadline_ms(PULSE_PATIENCE_MS),
@@ -151,34 +149,34 @@ static void look_at_mounts(struct findings *f)
 	cleanup_free pid_t *looks = xcalloc(mounts.n, sizeof(*looks));
 
 	if (r < 0)
-		finding_bad(f, FINDING_FAILED, "mounts", "mount /proc",
-			    "reading the list of mounts: %s", strerror(-r));
+		check_bad(k, CHECK_FAILED, "mounts", "mount /proc",
+			  "reading the list of mounts: %s", strerror(-r));
 	for (size_t i = 0; i < mounts.n; i++)
 		if (mount_entry_is_ours(&mounts.e[i]))
 			looks[i] = pulse_begin(&mounts.e[i]);
 	for (size_t i = 0; i < mounts.n; i++)
 		if (mount_entry_is_ours(&mounts.e[i]))
-			say_pulse(&mounts.e[i], pulse_end(looks[i], &op), f);
+			say_pulse(&mounts.e[i], pulse_end(looks[i], &op), k);
 }
 
 int verb_doctor(struct cli *cli, struct error **errp)
 {
-	cleanup_findings struct findings f = {0};
+	cleanup_checks struct checks k = {0};
 
 	/* Who interrupts it leaves no mount behind. */
 	interrupt_catch();
-	look_at_device(&f);
-	look_at_helper(&f);
-	look_at_library(&f);
-	look_at_mounts(&f);
-	try_mounting(&f);
-	look_at_allow_other(&f);
-	try_sandbox(&cli->settings, &f);
+	look_at_device(&k);
+	look_at_helper(&k);
+	look_at_library(&k);
+	look_at_mounts(&k);
+	try_mounting(&k);
+	look_at_allow_other(&k);
+	try_sandbox(&cli->settings, &k);
 	if (interrupt_signal())
 		return error_set(errp, ECANCELED, "cancelled");
 	if (cli->json)
-		findings_print_json(&f, NULL, NULL);
+		checks_print_json(&k, NULL, NULL);
 	else
-		findings_print(&f, cli->quiet);
-	return findings_exit_status(&f);
+		checks_print(&k, cli->quiet);
+	return checks_exit_status(&k);
 }
