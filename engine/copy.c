@@ -11,7 +11,7 @@
 #include "engine/copy_list.h"
 #include "engine/counted_feed.h"
 #include "engine/elsewhere.h"
-#include "engine/push_guard.h"
+#include "engine/tag_guard.h"
 #include "engine/role_tree.h"
 
 struct copier {
@@ -274,11 +274,10 @@ static int put_docs(const struct copier *c, struct error **errp)
 /* 1: it is there already. */
 static int check_tag(struct copier *c, struct error **errp)
 {
-	return c->to_ref->tag
-		       ? push_guard_check(c->s, c->to_ref, c->to_ref->tag,
-					  &c->out->digest, c->o->force,
-					  &c->found, c->op, errp)
-		       : 1;
+	return c->to_ref->tag ? tag_guard_check(c->s, c->to_ref, c->to_ref->tag,
+						&c->out->digest, c->o->force,
+						&c->found, c->op, errp)
+			      : 1;
 }
 
 static int move_tag(struct copier *c, struct error **errp)
@@ -293,12 +292,12 @@ static int move_tag(struct copier *c, struct error **errp)
 	if (c->o->dry_run || !to->tag)
 		return 0;
 	if (r == 0) {
-		push_guard_moving(c->s, to, to->tag, &c->out->digest);
+		tag_guard_moving(c->s, to, to->tag, &c->out->digest);
 		r = put_doc(c, doc, to->tag, errp);
 		if (r < 0)
 			return error_prefix(errp, r, "tag '%s'", to->tag);
 	}
-	push_guard_moved(c->s, to, to->tag, &c->out->digest);
+	tag_guard_moved(c->s, to, to->tag, &c->out->digest);
 	if (!doc->info.is_index)
 		elsewhere_note(c->s, to, &c->out->digest, doc->bytes.buf,
 			       doc->bytes.len);

@@ -6,7 +6,7 @@
  * Each blob is hashed on its way (engine/copy_feed.h), unless the registry has
  * it already or takes it over from another of its repositories; of a bundle
  * the trees are looked at before anything is sent (engine/role_tree.h). The tag
- * moves last, and not from what somebody else put there (engine/push_guard.h).
+ * moves last, and not from what somebody else put there (engine/tag_guard.h).
  * Externals stay where they are: it is their URIs that are copied.
  */
 #ifndef ENGINE_COPY_H

@@ -8,7 +8,7 @@
 #include "engine/bump.h"
 #include "engine/counted_feed.h"
 #include "engine/elsewhere.h"
-#include "engine/push_guard.h"
+#include "engine/tag_guard.h"
 #include "engine/push_trace.h"
 
 struct pusher {
@@ -407,8 +407,8 @@ static int check_new(const struct pusher *p, struct error **errp)
 
 static int check_tag(struct pusher *p, size_t i, struct error **errp)
 {
-	return push_guard_check(p->s, &p->out->ref, p->tags[i], &p->out->digest,
-				p->o->force, &p->found[i], p->op, errp);
+	return tag_guard_check(p->s, &p->out->ref, p->tags[i], &p->out->digest,
+			       p->o->force, &p->found[i], p->op, errp);
 }
 
 /* Before anything is sent, and again when all of it was. */
@@ -437,14 +437,14 @@ static int move_tag(struct pusher *p, size_t i, struct error **errp)
 	if (p->o->dry_run)
 		return 0;
 	if (r == 0) {
-		push_guard_moving(p->s, ref, tag, &p->out->digest);
+		tag_guard_moving(p->s, ref, tag, &p->out->digest);
 		r = p->registry->ops->put_manifest(p->registry, ref->repo, tag,
 						   MEDIA_TYPE_MANIFEST, m->buf,
 						   m->len, p->op, errp);
 		if (r < 0)
 			return error_prefix(errp, r, "tag '%s'", tag);
 	}
-	push_guard_moved(p->s, ref, tag, &p->out->digest);
+	tag_guard_moved(p->s, ref, tag, &p->out->digest);
 	return 0;
 }
 

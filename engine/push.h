@@ -4,7 +4,7 @@
  * the flags.
  *
  * A tag that somebody else moved since it was last seen here is -ESTALE, before
- * anything is sent (engine/push_guard.h).
+ * anything is sent (engine/tag_guard.h).
  */
 #ifndef ENGINE_PUSH_H
 #define ENGINE_PUSH_H

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cache/gc.h"
-#include "engine/push_guard.h"
+#include "engine/tag_guard.h"
 #include "engine/verify_cache_internal.h"
 #include "engine/tree_copy.h"
 
@@ -111,7 +111,7 @@ static int note_reference(void *ctx, const char *key, const struct digest *d)
 	struct checking *k = ctx;
 	char *old = map_get(&k->references, d->b, DIGEST_SIZE);
 
-	if (!strncmp(key, PUSH_GUARD_KEY, strlen(PUSH_GUARD_KEY)))
+	if (!strncmp(key, TAG_GUARD_KEY, strlen(TAG_GUARD_KEY)))
 		return 0; /* it may never have got there */
 	/* The same each time; and for people a tag says more. */
 	if (old && (strchr(key, '@') || strcmp(old, key) <= 0) &&

@@ -251,6 +251,22 @@ def keeps_what_others_put_under_a_tag(env):
     env.mops("verify", f"{reg.host}/m@{two}")
 
 
+def a_tag_that_moves_meanwhile_is_left_there(env):
+    reg = DockerRegistry(env)
+    dst = f"{reg.host}/m:1"
+    env.push(workspace(env, 4 << 20), "m:1")
+    p = env.start(MOPS, "copy", "m:1", dst, "--limit-rate", "2MB", "--json", stdout=-1, stderr=-1)
+    wait_for("an upload", lambda: any(m == "POST" for m, *_ in reg.requests()))
+    env.vars["MOPS_CACHE_DIR"], mine = str(env.base / "theirs"), env.vars["MOPS_CACHE_DIR"]
+    theirs = env.push(workspace(env, 1000), dst)["digest"]
+    env.vars["MOPS_CACHE_DIR"] = mine
+    message = json.loads(p.communicate(timeout=60)[0])["message"]
+    check(p.returncode, 2)
+    if "was not there when this command began" not in message:
+        raise Failed(message)
+    check(env.mops_json("resolve", dst)["digest"], theirs)
+
+
 def what_cannot_be_copied(env):
     env.push(workspace(env), "m:1")
     env.mops("copy", "m:9", "n:1", code=1)
@@ -265,5 +281,6 @@ def what_cannot_be_copied(env):
 TESTS = [from_folder_to_registry_and_back, between_repositories_of_one_registry_nothing_is_sent, traces_go_along,
          wrong_bytes_arrive_nowhere, a_role_that_shows_something_else_is_refused, an_index_with_all_it_names,
          goes_on_where_it_was_killed, goes_on_when_the_source_is_back, an_interrupt_leaves_no_tag, keeps_what_others_put_under_a_tag,
+         a_tag_that_moves_meanwhile_is_left_there,
          what_cannot_be_copied]
 run(TESTS)

@@ -1,4 +1,4 @@
-#include "engine/push_guard.h"
+#include "engine/tag_guard.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,7 +12,7 @@ static char *key_of(const struct reference *ref, const char *tag, bool moving)
 
 	at.tag = (char *)tag;
 	key = reference_cache_key(&at);
-	return xasprintf("%s%s", moving ? PUSH_GUARD_KEY : "", key);
+	return xasprintf("%s%s", moving ? TAG_GUARD_KEY : "", key);
 }
 
 static int get(struct session *s, const struct reference *ref, const char *tag,
@@ -101,17 +101,17 @@ static int check_seen(struct session *s, const struct reference *ref,
 		return 0;
 	if (get(s, ref, tag, true, &moving) == 0 &&
 	    digest_equal(now, &moving)) {
-		/* A push of ours, which ended before it could say so. */
-		push_guard_moved(s, ref, tag, now);
+		/* A command of ours, which ended before it could say so. */
+		tag_guard_moved(s, ref, tag, now);
 		return 0;
 	}
 	return refuse(tag, now, &seen, "it was last seen here", errp);
 }
 
-int push_guard_check(struct session *s, const struct reference *ref,
-		     const char *tag, const struct digest *ours, bool force,
-		     struct tag_found *found, const struct op *op,
-		     struct error **errp)
+int tag_guard_check(struct session *s, const struct reference *ref,
+		    const char *tag, const struct digest *ours, bool force,
+		    struct tag_found *found, const struct op *op,
+		    struct error **errp)
 {
 	const struct tag_found was = *found;
 	int r = look(s, ref, tag, force, found, op, errp);
@@ -125,21 +125,21 @@ int push_guard_check(struct session *s, const struct reference *ref,
 	if (was.looked &&
 	    (!was.there || !digest_equal(&found->digest, &was.digest)))
 		return refuse(tag, &found->digest,
-			      was.there ? &was.digest : NULL, "this push began",
-			      errp);
+			      was.there ? &was.digest : NULL,
+			      "this command began", errp);
 	return check_seen(s, ref, tag, &found->digest, errp);
 }
 
-void push_guard_moving(struct session *s, const struct reference *ref,
-		       const char *tag, const struct digest *ours)
+void tag_guard_moving(struct session *s, const struct reference *ref,
+		      const char *tag, const struct digest *ours)
 {
 	put(s, ref, tag, true, ours);
 }
 
 /* A note that stayed would take the tag for ours whenever it is moved back to
- * where this push has put it. */
-void push_guard_moved(struct session *s, const struct reference *ref,
-		      const char *tag, const struct digest *ours)
+ * where this command has put it. */
+void tag_guard_moved(struct session *s, const struct reference *ref,
+		     const char *tag, const struct digest *ours)
 {
 	put(s, ref, tag, false, ours);
 	forget_moving(s, ref, tag);
