@@ -139,7 +139,7 @@ def links_lead_somewhere(env):
             text = to.read_text(encoding="utf-8") if to.is_file() else ""
             names = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)]
             flaws += [f"{page.name}: {link}"] * (not to.exists() or bool(heading) and heading not in names)
-    if flaws or n < 80:
+    if flaws or n < 50:
         raise Failed("\n".join([*flaws, f"{n} links"]))
 
 
