@@ -297,9 +297,6 @@ static void write_sums(struct json_writer *w, const struct diff *d)
 	json_end_object(w);
 }
 
-/* Millions of changes are not held. */
-#define PART (64u << 10)
-
 static int print_json(const struct side *a, const struct side *b,
 		      const struct diff *d, bool stat, struct error **errp)
 {
@@ -319,8 +316,7 @@ static int print_json(const struct side *a, const struct side *b,
 		if (r < 0)
 			return r;
 		write_change(&w, a, b, &v);
-		if (doc.len >= PART)
-			output_json_part(&doc);
+		output_json_part(&doc);
 	}
 	if (!stat)
 		json_end_array(&w);

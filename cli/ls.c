@@ -19,6 +19,7 @@ struct lister {
 	const struct role_view *v;
 	bool is_long;
 	struct json_writer *w; /* NULL: text */
+	struct strbuf *doc;    /* what it writes to */
 };
 
 static const char *place(const struct lister *l, const struct tree_node *n)
@@ -69,11 +70,12 @@ static int list_node(void *ctx, uint32_t i, const struct tree_node *n,
 
 	(void)i;
 	(void)errp;
-	if (l->w)
-		node_json(l->w, NULL, n, node_layer(l->v, n), path,
-			  place(l, n));
-	else
+	if (!l->w) {
 		print_node(l, n, path);
+		return 0;
+	}
+	node_json(l->w, NULL, n, node_layer(l->v, n), path, place(l, n));
+	output_json_part(l->doc);
 	return 0;
 }
 
@@ -128,6 +130,7 @@ static int list_json(struct lister *l, const char *path, bool recursive,
 
 	json_writer_init(&w, &doc);
 	l->w = &w;
+	l->doc = &doc;
 	json_begin_object(&w, NULL);
 	json_put_str(&w, "digest", digest_to_str(&l->v->bundle->digest).str);
 	json_begin_array(&w, "entries");

@@ -65,6 +65,8 @@ void output_put_text(struct json_writer *w, const char *key, const char *text)
 	json_put_str(w, key, escaped);
 }
 
+#define PART (64u << 10)
+
 /* Also what another program made: the worker of a mount may be anybody's. */
 static void write_json(const struct strbuf *doc)
 {
@@ -76,6 +78,8 @@ static void write_json(const struct strbuf *doc)
 
 void output_json_part(struct strbuf *doc)
 {
+	if (doc->len < PART)
+		return;
 	write_json(doc);
 	strbuf_reset(doc);
 }

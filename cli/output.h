@@ -39,8 +39,8 @@ void output_error(const char *name, bool json, const struct error *err,
 
 /* A string member of any bytes, escaped as for a terminal. */
 void output_put_text(struct json_writer *w, const char *key, const char *text);
-/* What there is of one that is too long to be held; @doc is empty then. The rest
- * goes to output_json(). */
+/* Between the items of one that may be too long to be held: what there is, once
+ * it is worth it; @doc is empty then. The rest goes to output_json(). */
 void output_json_part(struct strbuf *doc);
 /* One JSON document, as one line on stdout that does nothing to a terminal. */
 void output_json(const struct strbuf *doc);
