@@ -17,6 +17,7 @@ enum lock_rank {
 	LOCK_TRIM,     /* engine: whether trimming is to end */
 	LOCK_PREFETCH, /* engine: how far a prefetch is */
 	LOCK_SESSION,  /* engine: what a session made so far */
+	LOCK_HEADER,   /* engine: the header of a weight file */
 	LOCK_FETCH,    /* engine: the fetcher's queue */
 	LOCK_SOURCE,   /* engine: one source's chunk states */
 	LOCK_VERIFY,   /* cache: what a verification found */

@@ -86,6 +86,7 @@ struct fetcher *fetcher_new(const struct fetcher_options *o)
 	struct fetcher *f = xcalloc(1, sizeof(*f));
 
 	mutex_init(&f->lock, LOCK_FETCH);
+	mutex_init(&f->header, LOCK_HEADER);
 	cond_init(&f->work);
 	cond_init(&f->timer);
 	cond_init(&f->answered);
@@ -114,6 +115,7 @@ void fetcher_unref(struct fetcher *f)
 	cond_destroy(&f->timer);
 	cond_destroy(&f->answered);
 	mutex_destroy(&f->lock);
+	mutex_destroy(&f->header);
 	free(f->threads);
 	free(f);
 }

@@ -151,6 +151,8 @@ LIST_HEAD(fetch_lines, fetch_line);
 enum fetch_chore { FETCH_CHORE_NONE, FETCH_CHORE_QUEUED, FETCH_CHORE_RUNNING };
 
 /* fetch_tensors.c */
+#define FETCH_TABLES_MAX (8u << 20) /* bytes, of all files that are open */
+
 enum fetch_weights_state {
 	FETCH_WEIGHTS_NONE,
 	FETCH_WEIGHTS_ASKED, /* its header is on its way */
@@ -239,6 +241,9 @@ struct fetcher {
 	int64_t timer_due_ns;      /* when it looks next */
 	struct fetch_pace pace[2]; /* of registries, of object stores */
 	unsigned n_seconds, again_credit;
+	/* While a header is parsed, which takes much more than it keeps. */
+	struct mutex header;
+	atomic_size_t tensor_bytes; /* of all sources' tables */
 	uint64_t next_ticket;
 	atomic_bool disk_full; /* the last chunk could not be stored */
 

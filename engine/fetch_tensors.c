@@ -51,7 +51,7 @@ static void header_ask(struct header *h)
 }
 
 /* -EAGAIN: more of it has to come. */
-static int header_read(struct header *h, struct error **errp)
+static int header_parse(struct header *h, struct error **errp)
 {
 	cleanup_free void *buf = malloc(h->need);
 	struct fetch_range range = header_range(h);
@@ -71,16 +71,47 @@ static int header_read(struct header *h, struct error **errp)
 	return r;
 }
 
+/* However many come at once. */
+static int header_read(struct header *h, struct error **errp)
+{
+	mutex_lock(&h->f->header);
+	int r = header_parse(h, errp);
+	mutex_unlock(&h->f->header);
+	return r;
+}
+
+static size_t asked_size(const struct tensors *t)
+{
+	return t->n / 8u + 1;
+}
+
+static size_t table_size(const struct tensors *t)
+{
+	return sizeof(*t) + t->n * sizeof(t->v[0]) + asked_size(t);
+}
+
+/* Without its table a file is read like any other. */
+static void keep_table_locked(struct fetch_source *s, struct tensors **take)
+{
+	struct fetcher *f = s->fetcher;
+
+	if (!*take || table_size(*take) + atomic_load(&f->tensor_bytes) >
+			      FETCH_TABLES_MAX)
+		return;
+	atomic_fetch_add(&f->tensor_bytes, table_size(*take));
+	s->tensors_asked = xcalloc(asked_size(*take), 1);
+	s->tensors = steal_ptr(take);
+}
+
 static void header_end(struct header *h)
 {
 	struct fetch_source *s = h->s;
-	size_t bits = h->tensors ? h->tensors->n / 8u + 1 : 0;
 
 	fetcher_lock(h->f);
 	s->weights = h->read ? FETCH_WEIGHTS_KNOWN : FETCH_WEIGHTS_NONE;
-	s->tensors = h->tensors;
-	s->tensors_asked = bits ? xcalloc(bits, 1) : NULL;
+	keep_table_locked(s, &h->tensors);
 	fetcher_unlock(h->f);
+	free(h->tensors);
 	fetch_source_close(s);
 	free(h);
 }
@@ -130,6 +161,9 @@ void fetch_weights(struct fetcher *f, struct fetch_source *s,
 
 void fetch_tensors_drop_locked(struct fetch_source *s)
 {
+	if (s->tensors)
+		atomic_fetch_sub(&s->fetcher->tensor_bytes,
+				 table_size(s->tensors));
 	freep(&s->tensors);
 	freep(&s->tensors_asked);
 }

@@ -111,6 +111,16 @@ static struct tensors *table_new(uint64_t n)
 	return t;
 }
 
+/* Room was made for all that the header counts. */
+static void table_fit(struct tensors **t)
+{
+	struct tensors *fit =
+		realloc(*t, sizeof(*fit) + (*t)->n * sizeof(fit->v[0]));
+
+	if (fit)
+		*t = fit;
+}
+
 static int by_place(const void *a, const void *b)
 {
 	const struct tensor *x = a, *y = b;
@@ -412,6 +422,8 @@ int tensors_parse(enum weights format, const void *p, size_t n, uint64_t size,
 	int r = format == WEIGHTS_GGUF ? read_gguf(&h, ret, errp)
 				       : read_safetensors(&h, ret, errp);
 
+	if (r == 0)
+		table_fit(ret);
 	if (r == -EAGAIN)
 		*ret_need = h.need;
 	return r;

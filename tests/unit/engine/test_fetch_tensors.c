@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/fetch_internal.h"
 #include "fetching.h"
 
 #define MIB ((uint64_t)CHUNK_SIZE)
@@ -166,6 +167,33 @@ Test(fetch_tensors, a_header_that_is_none_changes_nothing)
 	fetch_weights(sc.t.f, sc.src, WEIGHTS_SAFETENSORS);
 	time_sleep_ms(50);
 	cr_expect(eq(u64, bytes_asked(&sc.t), 3 * MIB), "nor is it read again");
+	scene_close(&sc);
+}
+
+Test(fetch_tensors, tables_are_kept_while_there_is_room)
+{
+	struct scene sc;
+
+	scene_open(&sc, FOUR_CHUNKS, four, NULL);
+	atomic_store(&sc.t.f->tensor_bytes, FETCH_TABLES_MAX - 64);
+	hint(&sc);
+	miss(&sc, 10);
+	cr_expect(eq(u32, have_at_least(&sc, 3), 3), "it has four tensors");
+	cr_expect(eq(u64, tensors(&sc), 0));
+	cr_expect(eq(sz, sc.t.f->tensor_bytes, FETCH_TABLES_MAX - 64));
+	scene_close(&sc);
+
+	scene_open(&sc, FOUR_CHUNKS, four, NULL);
+	hint(&sc);
+	miss(&sc, 10);
+	cr_expect(eq(u32, have_at_least(&sc, 22), 22));
+	cr_expect(gt(sz, sc.t.f->tensor_bytes, 4 * sizeof(struct tensor)));
+	cr_expect(lt(sz, sc.t.f->tensor_bytes, 128));
+	fetch_source_close(sc.src); /* it goes when its bytes are durable */
+	for (unsigned i = 0; i < 1000 && sc.t.f->tensor_bytes; i++)
+		time_sleep_ms(10);
+	cr_expect(eq(sz, sc.t.f->tensor_bytes, 0));
+	sc.src = open_source(&sc.t, &sc.s);
 	scene_close(&sc);
 }
 

@@ -2,6 +2,7 @@
 #include <criterion/new/assert.h>
 #include <endian.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -214,6 +215,25 @@ Test(tensors, gguf_is_read_as_it_comes)
 		if (n >= 24) /* behind the counts */
 			cr_assert(ge(sz, need, 2 * n));
 	}
+}
+
+Test(tensors, a_table_takes_what_it_holds)
+{
+	cleanup_strbuf struct strbuf b = STRBUF_INIT, doc = STRBUF_INIT;
+	cleanup_free struct tensors *t = NULL;
+	size_t need;
+
+	strbuf_adds(&doc, "{\"a\":{\"data_offsets\":[0,1]}");
+	for (unsigned i = 0; i < 10000; i++)
+		strbuf_addf(&doc, ",\"%u\":{\"data_offsets\":[1,1]}", i);
+	strbuf_adds(&doc, "}");
+	safetensors(&b, strbuf_str(&doc));
+	cr_assert(
+		eq(int,
+		   parse(WEIGHTS_SAFETENSORS, &b, b.len, b.len + 1, &t, &need),
+		   0));
+	cr_expect(eq(u32, t->n, 1));
+	cr_expect(lt(sz, malloc_usable_size(t), 1000));
 }
 
 Test(tensors, gguf_of_other_versions_or_beyond_the_file_is_refused)
