@@ -87,6 +87,7 @@ struct supervisor {
 	bool hung;       /* and was therefore killed */
 	unsigned deaths; /* in a row, that may come again */
 	unsigned kills;  /* in a row, before it served */
+	uint64_t ooms;   /* kernel_ooms() when the last worker died */
 	int64_t serving_since_ns, restart_ns; /* 0: not now */
 	struct publisher publisher;
 	struct watchdog watchdog;
@@ -348,13 +349,40 @@ static void receive_rest(struct supervisor *s, struct child *c)
  * Deaths.
  */
 
-static void describe_end(struct supervisor *s, int status)
+/* How many processes the kernel killed for lack of memory, of its own or of a
+ * control group; 0: it does not say. */
+static uint64_t kernel_ooms(void)
+{
+	static const char key[] = "\noom_kill ";
+	cleanup_free char *text = NULL;
+	const char *found;
+	size_t n;
+
+	if (io_read_file(AT_FDCWD, "/proc/vmstat", 1u << 16, &text, &n) < 0)
+		return 0;
+	found = memmem(text, n, key, strlen(key));
+	return found ? strtoull(found + strlen(key), NULL, 10) : 0;
+}
+
+/* A worker that needs too much memory will need it again. */
+static bool was_out_of_memory(struct supervisor *s, int status)
+{
+	uint64_t before = s->ooms;
+
+	s->ooms = kernel_ooms();
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
+	       s->ooms > before;
+}
+
+static void describe_end(struct supervisor *s, int status, bool oom)
 {
 	char *text = s->h.table->last_end;
 	size_t n = sizeof(s->h.table->last_end);
 
 	if (s->hung)
 		snprintf(text, n, "it was hung");
+	else if (oom)
+		snprintf(text, n, "it was ended for lack of memory");
 	else if (WIFSIGNALED(status))
 		snprintf(text, n, "it was ended by signal %d",
 			 WTERMSIG(status));
@@ -363,12 +391,14 @@ static void describe_end(struct supervisor *s, int status)
 			 WEXITSTATUS(status));
 }
 
-/* Someone's SIGKILL says nothing about the worker; all else may come again. */
-static void count_death(struct supervisor *s, int status)
+/* Someone's SIGKILL says nothing about the worker; all else may come again, the
+ * kernel's for lack of memory, too. */
+static void count_death(struct supervisor *s, int status, bool oom)
 {
 	int64_t now = time_mono_ns();
 	bool served = s->worker.serving;
-	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	bool killed =
+		WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !oom;
 
 	if (served && (now - s->serving_since_ns > PROVEN_MS * NS_PER_MS ||
 		       (killed && !s->hung)))
@@ -395,9 +425,10 @@ static bool is_told(const struct supervisor *s)
 static bool worker_died(struct supervisor *s, int status, int *ret_status)
 {
 	/* Who is not told yet learns that it failed, and waits for us. */
+	bool oom = was_out_of_memory(s, status);
 	bool orderly = s->ending || s->signal || s->h.device < 0 || !is_told(s);
 
-	describe_end(s, status);
+	describe_end(s, status, oom);
 	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : ERROR_DOWNLOAD;
 	if (orderly || !is_connected(s) || !handover_can_go_on(s->h.table)) {
 		if (!WIFEXITED(status))
@@ -405,7 +436,7 @@ static bool worker_died(struct supervisor *s, int status, int *ret_status)
 				  s->job->mountpoint, s->h.table->last_end);
 		return true;
 	}
-	count_death(s, status);
+	count_death(s, status, oom);
 	if (s->deaths >= MAX_DEATHS) {
 		log_error("'%s' is given up after %u workers in a row, the "
 			  "last because %s; it is unmounted",
@@ -589,6 +620,7 @@ int supervisor_run(struct mount_job *job)
 			       .program = -1,
 			       .next_program = -1,
 			       .asker = -1,
+			       .ooms = kernel_ooms(),
 			       .publisher.path = job->options->record};
 
 	if (!job->options->no_sandbox)

@@ -436,6 +436,44 @@ def workers_that_crash_again_and_again_are_given_up(env):
         raise Failed("a socket is left")
 
 
+def workers_that_need_too_much_memory_are_given_up(env):
+    """What the kernel kills for that is told from what others kill. A mount in a place of
+    its own, where /proc/vmstat says what we want it to."""
+    mopstest.need_root()
+    mopstest.need_fuse()
+    source_tree(env)
+    vmstat, at, log = env.base / "vmstat", env.fresh("mnt"), env.base / "mnt-oom.log"
+
+    def out_of_memory(times):
+        vmstat.write_text(f"pgfault 1\noom_kill {times}\noom_kill_other 7\n")
+    out_of_memory(3)
+    doc = env.run("unshare", "-m", "sh", "-c", 'mount --bind "$1" /proc/vmstat && shift && exec "$@"', "sh", vmstat,
+                  mopstest.MOPSFS, "mount", "demo:1", at, "--json", "--log", log).stdout
+    supervisor = parent_of(json.loads(doc)["pid"])
+
+    def kill_one():
+        (pid,) = wait_for("a worker", lambda: gone(supervisor)() and [0] or children(supervisor))
+        if pid:
+            kill(pid)
+            wait_for("its end", lambda: pid not in children(supervisor), 5)
+        return pid
+    try:
+        for _ in range(10):
+            kill_one()
+        if gone(supervisor)():
+            raise Failed("ended by SIGKILLs of others")
+        deaths = 0
+        while deaths < 20:
+            out_of_memory(4 + deaths)
+            if not kill_one():
+                break
+            deaths += 1
+        if deaths != 8 or "is given up after 8 workers in a row, the last because it was ended for lack of memory" not in log.read_text():
+            raise Failed(f"{deaths} deaths\n{log.read_text()[-3000:]}")
+    finally:
+        kill(supervisor)
+
+
 def a_crash_now_and_then_is_not_the_end(env):
     """What a killed worker says nothing about does not add up."""
     env.crashes = True
@@ -522,6 +560,7 @@ if __name__ == "__main__":
         a_hung_worker_is_replaced,
         a_stopped_worker_that_nobody_needs_is_left_alone,
         workers_that_crash_again_and_again_are_given_up,
+        workers_that_need_too_much_memory_are_given_up,
         a_crash_now_and_then_is_not_the_end,
         counters_go_on,
         a_mount_that_lost_all_is_made_anew_in_two_seconds,
