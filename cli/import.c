@@ -8,6 +8,7 @@
 #include "cli/run.h"
 #include "cli/verbs.h"
 #include "engine/archive.h"
+#include "engine/import_layout.h"
 #include "engine/push.h"
 
 const struct arg_option options_import[] = {
@@ -17,8 +18,14 @@ const struct arg_option options_import[] = {
 	{0},
 };
 
-static void print_json(const struct import_result *im,
-		       const struct push_result *pushed)
+/* Where it went. */
+struct sent {
+	struct reference ref;
+	struct digest digest;
+	uint64_t bytes;
+};
+
+static void print_json(const struct import_result *im, const struct sent *to)
 {
 	cleanup_strbuf struct strbuf doc = STRBUF_INIT;
 	struct json_writer w;
@@ -26,41 +33,27 @@ static void print_json(const struct import_result *im,
 	json_writer_init(&w, &doc);
 	json_begin_object(&w, NULL);
 	json_put_int(&w, "bytes", (int64_t)im->bytes);
-	if (pushed)
-		json_put_str(&w, "digest", digest_to_str(&pushed->digest).str);
+	if (to)
+		json_put_str(&w, "digest", digest_to_str(&to->digest).str);
 	json_put_int(&w, "files", (int64_t)im->files);
 	json_put_int(&w, "pointers", (int64_t)im->pointers);
 	json_end_object(&w);
 	output_json(&doc);
 }
 
-/* Of "mops export --oci": pushed as files it would be another bundle. */
-static bool is_layout(const char *dir)
-{
-	cleanup_free char *version = xasprintf("%s/oci-layout", dir);
-	cleanup_free char *index = xasprintf("%s/index.json", dir);
-
-	return access(version, F_OK) == 0 && access(index, F_OK) == 0;
-}
-
 static int push_unpacked(struct run *run, const char *dir,
-			 const struct import_result *im,
-			 struct push_result *ret, struct error **errp)
+			 const struct import_result *im, struct sent *ret,
+			 struct error **errp)
 {
+	cleanup_push_result struct push_result pushed = {0};
 	struct push_options o = {
 		.dir = dir,
 		.to = cli_value(run->cli, "to"),
 		.force = cli_has(run->cli, "force"),
 		.show_progress = run_progress(run),
 	};
+	int r;
 
-	if (is_layout(dir))
-		return error_hint(errp,
-				  error_set(errp, EINVAL,
-					    "the archive is an OCI image "
-					    "layout, not a bundle's files"),
-				  "unpack it with --dest DIR; then "
-				  "oci:DIR:NAME:VERSION is a reference");
 	if (im->pointers)
 		return error_hint(
 			errp,
@@ -69,7 +62,35 @@ static int push_unpacked(struct run *run, const char *dir,
 				  "only: they cannot be pushed",
 				  (unsigned long long)im->pointers),
 			"export with --include-external");
-	return push(run->session, &o, ret, &run->op, errp);
+	r = push(run->session, &o, &pushed, &run->op, errp);
+	if (r < 0)
+		return r;
+	ret->ref = pushed.ref;
+	pushed.ref = (struct reference){0};
+	ret->digest = pushed.digest;
+	ret->bytes = pushed.bytes_sent;
+	return 0;
+}
+
+/* The bundle as it is, with its digest. */
+static int copy_unpacked(struct run *run, const char *dir, struct sent *ret,
+			 struct error **errp)
+{
+	const struct copy_options o = {
+		.force = cli_has(run->cli, "force"),
+		.show_progress = run_progress(run),
+	};
+	struct copy_result copied = {0};
+	int r = run_reference(run, cli_value(run->cli, "to"), &ret->ref, errp);
+
+	if (r == 0)
+		r = import_layout(run->session, dir, run->cli->args[0],
+				  &ret->ref, &o, &copied, &run->op, errp);
+	if (r < 0)
+		return r;
+	ret->digest = copied.digest;
+	ret->bytes = copied.bytes_sent;
+	return 0;
 }
 
 /* A folder of ours when the user gave none. */
@@ -92,27 +113,28 @@ static int choose_dest(struct cli *cli, char **ret, char **ret_temp,
 	return 0;
 }
 
-static int import(struct run *run, const char *dest, struct error **errp)
+static int import(struct run *run, const char *dest, struct sent *sent,
+		  struct error **errp)
 {
-	cleanup_push_result struct push_result pushed = {0};
 	struct cli *cli = run->cli;
 	bool to = cli_has(cli, "to");
 	struct import_result im = {0};
 	int r = import_archive(cli->args[0], dest, &im, &run->op, errp);
 
 	if (r == 0 && to)
-		r = push_unpacked(run, dest, &im, &pushed, errp);
+		r = im.is_layout ? copy_unpacked(run, dest, sent, errp)
+				 : push_unpacked(run, dest, &im, sent, errp);
 	if (r < 0)
 		return r;
 	if (cli->json)
-		print_json(&im, to ? &pushed : NULL);
+		print_json(&im, to ? sent : NULL);
 	else if (to)
-		print_line(stdout, "%s", digest_to_str(&pushed.digest).str);
+		print_line(stdout, "%s", digest_to_str(&sent->digest).str);
 	run_summary(run, "imported",
-		    &(struct summary){.ref = to ? &pushed.ref : NULL,
+		    &(struct summary){.ref = to ? &sent->ref : NULL,
 				      .files = im.files,
 				      .bytes = im.bytes,
-				      .bytes_network = pushed.bytes_sent});
+				      .bytes_network = sent->bytes});
 	return 0;
 }
 
@@ -121,6 +143,7 @@ int verb_import(struct cli *cli, struct error **errp)
 	cleanup_run struct run run = {0};
 	cleanup_free char *dest = NULL;
 	cleanup_free char *temp = NULL;
+	struct sent sent = {0};
 	int r;
 
 	if (!cli_has(cli, "dest") && !cli_has(cli, "to"))
@@ -132,7 +155,8 @@ int verb_import(struct cli *cli, struct error **errp)
 	if (r == 0)
 		r = choose_dest(cli, &dest, &temp, errp);
 	if (r == 0)
-		r = import(&run, dest, errp);
+		r = import(&run, dest, &sent, errp);
+	reference_release(&sent.ref);
 	if (temp)
 		io_remove_tree(AT_FDCWD, temp);
 	return r;

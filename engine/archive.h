@@ -42,11 +42,13 @@ int export_layout(struct bundle *b, const char *file, bool show_progress,
 struct import_result {
 	uint64_t files, bytes;
 	uint64_t pointers; /* externals whose content is not in the archive */
+	bool is_layout;    /* a bundle, of these blobs; not its files */
 };
 
 /*
- * Unpack into @dest, which must not exist or be empty. What export would not
- * have written is refused; when it fails nothing is left of @dest's content.
+ * Unpack into @dest, which must not exist or be empty: files, or an image
+ * layout (engine/layout_unpack.h). Files that export would not have written so
+ * are refused; when it fails nothing is left of @dest's content.
  */
 int import_archive(const char *file, const char *dest,
 		   struct import_result *ret, const struct op *op,

@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "engine/archive.h"
 #include "engine/archive_io.h"
+#include "engine/layout_unpack.h"
 #include "engine/tar.h"
 
 #define POINTERS ".mops/ptr/"
@@ -160,6 +161,49 @@ static char *without_slashes(const char *dest)
 	return xstrndup(dest, n);
 }
 
+static bool holds_layout(int dirfd)
+{
+	return faccessat(dirfd, "oci-layout", F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       faccessat(dirfd, "index.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int empty_again(const char *dir, int *fd, struct error **errp)
+{
+	closep(fd);
+	io_remove_tree(AT_FDCWD, dir);
+	if (mkdir(dir, 0700) < 0)
+		return error_set_errno(errp, errno, "creating '%s'", dir);
+	*fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *fd < 0 ? error_set_errno(errp, errno, "opening '%s'", dir) : 0;
+}
+
+/*
+ * A layout is known by its names alone, and a bundle's files may be called so,
+ * too: what is no good layout may still be good files. It is said of the one
+ * that it seemed to be why it was neither.
+ */
+static int unpack_either(const char *file, const char *dir, int *fd,
+			 struct import_result *out, const struct op *op,
+			 struct error **errp)
+{
+	cleanup_error struct error *no_layout = NULL;
+	struct error *err = NULL;
+	bool sure;
+	int no = layout_unpack(file, *fd, out, &sure, op, &no_layout), r;
+
+	if (no != -EINVAL && no != -EBADMSG)
+		return error_propagate(errp, &no_layout, no);
+	r = empty_again(dir, fd, &err);
+	if (r == 0)
+		r = unpack(file, *fd, out, op, &err);
+	if (r == 0 && !holds_layout(*fd))
+		return 0;
+	if (r < 0 && (!sure || (r != -EINVAL && r != -EBADMSG)))
+		return error_propagate(errp, &err, r);
+	error_free(err);
+	return error_propagate(errp, &no_layout, no);
+}
+
 /* An empty folder beside @dest, renamed to @dest when all is there: renaming
  * replaces an empty directory and nothing else. */
 int import_archive(const char *file, const char *dest,
@@ -176,7 +220,7 @@ int import_archive(const char *file, const char *dest,
 		return error_set_errno(errp, errno, "creating '%s'", temp);
 	fd = open(temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	r = fd < 0 ? error_set_errno(errp, errno, "opening '%s'", temp)
-		   : unpack(file, fd, &out, op, errp);
+		   : unpack_either(file, temp, &fd, &out, op, errp);
 	if (r == 0 && fchmod(fd, 0755) < 0)
 		r = error_set_errno(errp, errno, "mode of '%s'", temp);
 	if (r == 0 && rename(temp, to) < 0)

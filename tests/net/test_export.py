@@ -310,9 +310,6 @@ def skopeo_reads_the_bundle_itself(env):
     env.mops("import", cold, "--dest", env.base / "layout")
     if env.mops_json("resolve", f"oci:{env.base}/layout:team/a:1")["digest"] != digest:
         raise Failed("unpacked it is another")
-    p = env.mops("import", cold, "--to", "as-files:1", code=2)
-    if b"OCI image layout" not in p.stderr:
-        raise Failed(p.stderr.decode())
     if env.mops_json("export", ref, "-o", packed, "--oci")["tar_digest"] != want:
         raise Failed("before compression it is another")
     # What is wrong in the registry is never in a file.
