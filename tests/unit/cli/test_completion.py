@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """What TAB gives: every verb and flag of the tables, and names from the cache; typed into bash, zsh and fish."""
+import json
 import os
 import pathlib
 import pty
@@ -9,6 +10,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "lib"))
 from mopstest import MOPS, MOPSFS, Failed, need_program, run, wait_for  # noqa: E402
+
+TOP = pathlib.Path(__file__).resolve().parents[3]
 
 
 def check(got, want):
@@ -209,5 +212,14 @@ def in_fish(env):
         raise Failed(f"{gives('')}, {gives('push -')}")
 
 
+def the_script_is_a_script(env):
+    for shell in ("bash", "zsh", "fish"):
+        script = (TOP / f"completion/mops.{shell}").read_bytes()
+        check(env.mops("completion", shell).stdout, script)
+        error = json.loads(env.mops("completion", shell, "--json", code=2).stdout)
+        check(error["exit_code"], 2)
+    env.mops("completion", "csh", code=2)
+
+
 run([the_tables_are_offered, flags_as_they_are_given, names_of_the_cache, no_name_of_a_bundle_becomes_a_flag, in_bash,
-     in_zsh, in_zsh_by_eval, in_fish])
+     in_zsh, in_zsh_by_eval, in_fish, the_script_is_a_script])
