@@ -14,7 +14,7 @@
 const struct arg_option args_common_options[] = {
 	{"json", 0, NULL, false, "print one JSON object"},
 	{"quiet", 'q', NULL, false, "print errors only"},
-	{"verbose", 'v', NULL, true, "say more; twice: debug"},
+	{"verbose", 'v', NULL, true, "say more; twice: each HTTP request, too"},
 	{"no-progress", 0, NULL, false, "no progress line on a terminal"},
 	{"help", 'h', NULL, false, "print this help"},
 	{NULL},

@@ -149,6 +149,29 @@ def a_line_of_progress_can_be_had_without(env):
     check(on_a_terminal(env, "pull", "demo:1", "--quiet"), b"")
 
 
+def what_help_says_of_cache_is_what_there_is(env):
+    words = env.mops("help", "cache").stdout.decode().split("\n")[0].split()[4].split("|")
+    said = env.mops("cache", "none", code=2).stderr.decode()
+    check(said, f"mops: 'cache none' is none of {'|'.join(words)}\n")
+    digest = env.push(folder(env), "demo:1")["digest"]
+    env.mops("pull", "demo:1")
+    for word in words:
+        env.mops("cache", word, *[digest] * word.endswith("pin"))
+    check(sorted(words), ["du", "gc", "ls", "path", "pin", "unpin"])
+
+
+def verbose_says_what_goes_and_twice_each_request(env):
+    env.mops("pull", env.push(folder(env), "demo:1")["reference"])
+    away = {"MOPS_IO_TIMEOUT": "100ms"}
+    for flags, removed, asked in (((), False, False), (("-v",), True, False), (("--verbose",), True, False),
+                                  (("-vv",), True, True), (("-v", "-v"), True, True), (("-q",), False, False)):
+        said = env.mops("cache", "gc", "--max-size", "0", "--dry-run", *flags).stderr
+        check(b"mops: sha256:" in said, removed)
+        said = env.mops("resolve", "127.0.0.1:1/m:1", *flags, code=3, env=away).stderr
+        check(b"mops: debug: http: http://127.0.0.1:1/v2/m/manifests/1: " in said, asked)
+        check(b"mops: opening '127.0.0.1:1/m:1'" in said, True)
+
+
 def letters_are_the_flags_of_their_names(env):
     top = folder(env)
     env.push(top, "demo:1")
@@ -189,6 +212,8 @@ run([
     a_scan_begins_anew,
     gc_makes_room_on_the_disk,
     a_line_of_progress_can_be_had_without,
+    what_help_says_of_cache_is_what_there_is,
+    verbose_says_what_goes_and_twice_each_request,
     letters_are_the_flags_of_their_names,
     json_has_names_that_are_not_utf_8,
 ])
