@@ -304,6 +304,15 @@ static int move_tag(struct copier *c, struct error **errp)
 	return 0;
 }
 
+static void warn_of_left_out(const struct copy_list *l)
+{
+	if (l->n_left_out == 1)
+		log_warn("left out: %s", l->left_out->message);
+	else if (l->n_left_out)
+		log_warn("left out: %s; and %zu more referrers",
+			 l->left_out->message, l->n_left_out - 1);
+}
+
 static int copy_steps(struct copier *c, struct error **errp)
 {
 	int r = open_both(c, errp);
@@ -319,6 +328,7 @@ static int copy_steps(struct copier *c, struct error **errp)
 			   c->op, errp);
 	if (r < 0)
 		return r;
+	warn_of_left_out(&c->list);
 	c->out->blobs = c->list.n_blobs;
 	c->out->bytes = c->list.bytes;
 	c->out->referrers = c->list.n_referrers;

@@ -33,6 +33,7 @@ void copy_list_release(struct copy_list *l)
 		doc_free(l->docs[i]);
 	free(l->docs);
 	free(l->blobs);
+	error_free(l->left_out);
 	map_release(&l->seen_docs);
 	map_release(&l->seen_blobs);
 	*l = (struct copy_list){0};
@@ -179,11 +180,47 @@ static int add_doc(const struct listing *l, struct copy_doc **take_doc,
 	return r < 0 ? r : add_referrers(l, &d, depth + 1, errp);
 }
 
+/* What it is, or that there is nothing, rather than that it cannot be had now.
+ */
+static bool is_bad(int r)
+{
+	return r == -EBADMSG || r == -EINVAL || r == -EFBIG ||
+	       r == -EOVERFLOW || r == -ERANGE || r == -ELOOP ||
+	       r == -EPROTONOSUPPORT || r == -ENOENT;
+}
+
+/* What is referred to has nothing to do with it. */
+static int leave_out(struct copy_list *out, struct error **take_err)
+{
+	if (!out->n_left_out++)
+		out->left_out = steal_ptr(take_err);
+	error_freep(take_err);
+	return 0;
+}
+
+/* As it was when it had @docs and @blobs. */
+static void take_back(struct copy_list *out, const struct copy_list *before)
+{
+	while (out->n_docs > before->n_docs) {
+		struct copy_doc *doc = out->docs[--out->n_docs];
+
+		map_del(&out->seen_docs, doc->info.self.digest.b, DIGEST_SIZE);
+		doc_free(doc);
+	}
+	while (out->n_blobs > before->n_blobs)
+		map_del(&out->seen_blobs, out->blobs[--out->n_blobs]->digest.b,
+			DIGEST_SIZE);
+	out->n_referrers = before->n_referrers;
+	out->bytes = before->bytes;
+	out->doc_bytes = before->doc_bytes;
+}
+
 /* What became of it is its own matter: a list may be old. */
 static int add_referrer(const struct listing *l, const struct digest *subject,
 			const struct descriptor *d, unsigned depth,
 			struct error **errp)
 {
+	const struct copy_list before = *l->out;
 	struct copy_doc *doc = NULL;
 	struct error *err = NULL;
 	int r;
@@ -204,6 +241,10 @@ static int add_referrer(const struct listing *l, const struct digest *subject,
 		r = add_doc(l, &doc, depth, &err);
 	}
 	error_prefix(&err, r, "referrer '%s'", digest_to_str(&d->digest).str);
+	if (is_bad(r)) {
+		take_back(l->out, &before);
+		return leave_out(l->out, &err);
+	}
 	return error_propagate(errp, &err, r);
 }
 
@@ -211,12 +252,15 @@ static int add_referrers(const struct listing *l, const struct digest *subject,
 			 unsigned depth, struct error **errp)
 {
 	struct descriptor *found = NULL;
+	struct error *err = NULL;
 	size_t n = 0;
 	int r = l->from->ops->referrers(l->from, l->repo, subject, NULL, &found,
-					&n, l->op, errp);
+					&n, l->op, &err);
 
+	error_prefix(&err, r, "looking for referrers");
 	if (r < 0)
-		return error_prefix(errp, r, "looking for referrers");
+		return is_bad(r) ? leave_out(l->out, &err)
+				 : error_propagate(errp, &err, r);
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = add_referrer(l, subject, &found[i], depth, errp);
 	descriptors_free(found, n);

@@ -25,6 +25,8 @@ struct copy_list {
 	size_t n_docs, cap_docs;
 	size_t top; /* the one that was asked for */
 	size_t n_referrers;
+	struct error *left_out; /* why the first of these was; or NULL */
+	size_t n_left_out;      /* referrers that cannot be, or lists of them */
 	const struct descriptor **blobs; /* each once; of @docs */
 	size_t n_blobs, cap_blobs;
 	uint64_t bytes; /* of these */
@@ -36,7 +38,8 @@ struct copy_list {
  * @d that does not exist is ERROR_NOT_FOUND; what it names and does not exist
  * ERROR_DOWNLOAD; a document that is not what its digest says -EBADMSG. Two
  * sizes of one blob, and more than a client can be expected to keep, are
- * refused. A referrer that is listed and is none any more is left out.
+ * refused. A referrer that is listed and is none any more is left out, and so is,
+ * with what refers to it, one that would be refused.
  */
 int copy_list_make(struct registry *from, const char *repo,
 		   const struct digest *d, struct copy_list *ret,

@@ -183,6 +183,60 @@ Test(copy, takes_a_bundle_and_its_traces_along)
 	descriptors_free(found, n);
 }
 
+/* It says another size of a blob of the bundle. */
+static void attach_bad(const struct made_bundle *m)
+{
+	cleanup_free char *doc = xasprintf(
+		"{\"artifactType\":\"application/x\",\"config\":{\"digest\":"
+		"\"%s\",\"mediaType\":\"application/x\",\"size\":1},"
+		"\"layers\":[],\"mediaType\":\"" MEDIA_TYPE_MANIFEST
+		"\",\"schemaVersion\":2,\"subject\":{\"digest\":\"%s\","
+		"\"mediaType\":\"" MEDIA_TYPE_MANIFEST "\",\"size\":1}}",
+		digest_to_str(&m->big).str, digest_to_str(&m->digest).str);
+
+	cr_assert(eq(int,
+		     m->registry->ops->put_manifest(
+			     m->registry, BUNDLE_REPO, NULL,
+			     MEDIA_TYPE_MANIFEST, doc, strlen(doc), NULL, NULL),
+		     0));
+}
+
+static bool has_blob(const struct made_bundle *m, const struct digest *d)
+{
+	uint64_t size;
+
+	return m->registry->ops->has_blob(m->registry, "other/name", d, &size,
+					  NULL, NULL) == 1 &&
+	       size > 1;
+}
+
+Test(copy, a_bad_referrer_is_left_out)
+{
+	const struct copy_options o = {0};
+	cleanup_made_bundle struct made_bundle m;
+	struct reference to = reference("other/name", "2");
+	cleanup_error struct error *err = NULL;
+	struct descriptor subject = {0};
+	struct copy_result c;
+	struct digest trace;
+
+	bundle_make(&m, NULL);
+	subject = (struct descriptor){.media_type = MEDIA_TYPE_MANIFEST,
+				      .digest = m.digest,
+				      .size = 1};
+	attach_bad(&m);
+	cr_assert(eq(int,
+		     trace_attach(m.registry, BUNDLE_REPO, &subject, TRACE_HEAD,
+				  strlen(TRACE_HEAD), &trace, NULL, NULL),
+		     0));
+	cr_assert(eq(int,
+		     copy_artifact(m.session, &m.ref, &to, &o, &c, NULL, &err),
+		     0),
+		  "%s", err ? err->message : "");
+	cr_expect(eq(u64, c.referrers, 1), "the trace");
+	cr_expect(has_blob(&m, &m.big));
+}
+
 Test(copy, a_dry_run_puts_nothing)
 {
 	const struct copy_options o = {.dry_run = true};
