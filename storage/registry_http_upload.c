@@ -58,6 +58,7 @@ struct upload {
 
 	struct http_url at; /* host NULL: no session */
 	bool stranger;      /* a foreign host said that it is there */
+	bool inherited;     /* opened by an earlier run */
 	uint64_t offset;    /* taken by it */
 	uint64_t chunk;     /* 0: all in one */
 	uint64_t chunk_min; /* the registry's wish */
@@ -108,6 +109,7 @@ static void leave_session(struct upload *u)
 	http_url_release(&u->at);
 	u->at = (struct http_url){0};
 	u->stranger = false;
+	u->inherited = false;
 	u->offset = 0;
 }
 
@@ -434,6 +436,18 @@ static void clean_up(struct upload *u, enum attempt a,
 	upload_record_remove(&u->record);
 }
 
+/* What an earlier run sent need not be the beginning of this blob. */
+static bool begin_anew(struct upload *u, enum attempt a,
+		       const struct http_response *answer)
+{
+	if (a != ATTEMPT_REJECTED || !u->inherited || !u->at.host)
+		return false;
+	log_debug("upload of '%s': what was there is refused (%ld)",
+		  digest_to_str(u->digest).str, answer->status);
+	clean_up(u, a, answer);
+	return true;
+}
+
 /* The answer may have got lost rather than the upload. */
 static bool is_there(struct upload *u, enum attempt a)
 {
@@ -462,7 +476,7 @@ static int upload(struct upload *u, struct error **errp)
 		bool done = a == ATTEMPT_OK || is_there(u, a);
 
 		retry_progress(&retry, u->reached - before);
-		if (done || adapt(u, a, &answer)) {
+		if (done || adapt(u, a, &answer) || begin_anew(u, a, &answer)) {
 			error_free(err);
 			http_response_release(&answer);
 			if (done)
@@ -494,6 +508,7 @@ int registry_http_upload(struct registry_http *h, const char *repo,
 
 	if (blob->size >= RESUME_MIN)
 		upload_record_open(h->uploads, key, &u.record, &u.at);
+	u.inherited = u.at.host != NULL;
 	r = upload(&u, errp);
 	if (r == 0)
 		upload_record_remove(&u.record);

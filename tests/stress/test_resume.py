@@ -64,6 +64,19 @@ def whole_chunks_are_not_sent_again(env):
     resumed(env, KeepingRegistry(env, KILLED_AT, whole_pieces=True))
 
 
+def a_spoilt_beginning_is_sent_anew(env):
+    registry = KeepingRegistry(env, KILLED_AT)
+    source, ref = make_bundle(env, "spoilt"), f"{registry.host}/team/model:v"
+    kill_at(env, source, ref, registry.kept)
+    registry.goes_on.set()
+    wait_for("what was on its way", lambda: registry.bodies == 0, 60)
+    spoilt = max(registry.sessions.values(), key=len)
+    spoilt[1000] ^= 1
+    env.mops("push", source, "--to", ref)
+    if "v" not in registry.manifests or SIZE not in registry.blobs.values():
+        raise Failed(f"{registry.manifests}, {registry.blobs}")
+
+
 def a_session_that_cannot_go_on_is_begun_anew(env):
     """docker-registry refuses a session whose last request broke off."""
     registry = DockerRegistry(env)
@@ -104,5 +117,5 @@ def records_are_for_their_owner(env):
         raise Failed("the folder is open to others")
 
 
-run([what_the_registry_kept_is_not_sent_again, whole_chunks_are_not_sent_again,
+run([what_the_registry_kept_is_not_sent_again, whole_chunks_are_not_sent_again, a_spoilt_beginning_is_sent_anew,
      a_session_that_cannot_go_on_is_begun_anew, records_are_for_their_owner])
