@@ -8,13 +8,16 @@
 #include "base/lock.h"
 #include "base/map.h"
 #include "base/thread.h"
+#include "base/time.h"
 #include "fs/notifier.h"
 #include "fs/sources.h"
 
 /* So many reads of a folder's small files, and the others will be read, too. */
 #define READS_ENOUGH 4u
 /* More are not remembered. */
-#define FOLDERS_MAX  65536u
+#define FOLDERS_MAX 65536u
+/* What may be filled may be filled anew after so long. */
+#define PERIOD_NS    (10 * 60 * NS_PER_S)
 #define MEMORY_SHARE 4u
 
 struct folder {
@@ -28,8 +31,11 @@ struct folder {
 struct filler {
 	struct mount *m;
 	pthread_t thread;
-	uint64_t room; /* the thread's: bytes that may still be filled */
-	char *buf;     /* the thread's */
+	/* The thread's: the bytes that may still be filled, and until when
+	 * these are all. */
+	uint64_t room;
+	int64_t until_ns;
+	char *buf;
 
 	struct mutex lock;
 	struct cond changed;
@@ -91,6 +97,27 @@ void filler_read(struct filler *f, const struct tree_node *n)
  * Filling.
  */
 
+static uint64_t room_there_is(const struct mount_options *o)
+{
+	uint64_t asked = (uint64_t)o->fill_mb * 1000 * 1000;
+	struct sysinfo si;
+
+	if (sysinfo(&si) < 0)
+		return asked;
+	return MIN(asked, (uint64_t)si.totalram * si.mem_unit / MEMORY_SHARE);
+}
+
+static bool has_room(struct filler *f, uint64_t n)
+{
+	int64_t now = time_mono_ns();
+
+	if (now >= f->until_ns) {
+		f->room = room_there_is(f->m->options);
+		f->until_ns = now + PERIOD_NS;
+	}
+	return n <= f->room;
+}
+
 static bool is_wanted(const struct filler *f, const struct tree_node *n)
 {
 	struct tree_source src;
@@ -118,7 +145,8 @@ static ssize_t read_whole(struct filler *f, const struct tree_node *n)
 	return got;
 }
 
-/* -EAGAIN: it is not local yet. What fails will tell who reads it. */
+/* -EAGAIN: it is not local yet, -ENOSPC: there is no room now. What fails will
+ * tell who reads it. */
 static int fill_file(struct filler *f, uint32_t node)
 {
 	struct tree_node n;
@@ -126,7 +154,7 @@ static int fill_file(struct filler *f, uint32_t node)
 
 	if (tree_node(f->m->tree, node, &n, NULL) < 0 || !is_wanted(f, &n))
 		return 0;
-	if (n.size > f->room)
+	if (!has_room(f, n.size))
 		return -ENOSPC;
 	got = read_whole(f, &n);
 	if (got == -EAGAIN)
@@ -187,13 +215,18 @@ static struct folder *take(struct filler *f)
 	return d;
 }
 
+static bool comes_again(int r)
+{
+	return r == -EAGAIN || r == -ENOSPC;
+}
+
 /* One that is filled stays queued: it is not to be filled again. */
 static void put_back(struct filler *f, struct folder *d, uint32_t next, int r)
 {
 	mutex_lock(&f->lock);
 	d->next = next;
 	d->reads = 0;
-	d->queued = r != -EAGAIN;
+	d->queued = !comes_again(r);
 	mutex_unlock(&f->lock);
 }
 
@@ -203,7 +236,7 @@ static void *run(void *arg)
 	struct folder *d;
 	int r = 0;
 
-	while ((r == 0 || r == -EAGAIN) && (d = take(f))) {
+	while ((r == 0 || comes_again(r)) && (d = take(f))) {
 		uint32_t next = fill_from(f, d->node, d->next, &r);
 
 		put_back(f, d, next, r);
@@ -214,15 +247,6 @@ static void *run(void *arg)
 /*
  * Its life.
  */
-
-static uint64_t room_there_is(void)
-{
-	struct sysinfo si;
-
-	return sysinfo(&si) < 0
-		       ? 0
-		       : (uint64_t)si.totalram * si.mem_unit / MEMORY_SHARE;
-}
 
 void filler_free(struct filler *f)
 {
@@ -246,18 +270,21 @@ struct filler *filler_start(struct mount *m, int device)
 
 	/* A recording has to see each read. And a device that only a dead
 	 * worker may have had is not to be another's (handover_clone()). */
-	if (m->recorder || !handover_can_resend(m->handover->table) ||
-	    !notifier_open(device))
+	if (m->recorder || !m->options->fill_mb ||
+	    !handover_can_resend(m->handover->table) ||
+	    !notifier_open(device)) {
+		notifier_end();
 		return NULL;
+	}
 	f = xcalloc(1, sizeof(*f));
 	f->m = m;
-	f->room = room_there_is();
 	f->buf = xmalloc(NOTIFIER_STORE_MAX);
 	f->last = &f->first;
 	mutex_init(&f->lock, LOCK_MOUNT);
 	cond_init(&f->changed);
 	if (thread_start(&f->thread, "filler", run, f) == 0)
 		return f;
+	notifier_end();
 	filler_free(f);
 	return NULL;
 }

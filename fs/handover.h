@@ -19,6 +19,7 @@
 #ifndef FS_HANDOVER_H
 #define FS_HANDOVER_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,7 +31,9 @@
 #include "fs/record.h"
 #include "fs/stats.h"
 
-#define HANDOVER_MAGIC   "mopsfs:6"
+/* Of everything in the table: another layout needs another number, and a mount
+ * is upgraded between programs of one number only. */
+#define HANDOVER_MAGIC   "mopsfs:7"
 #define HANDOVER_INIT    512
 #define HANDOVER_LOOPS   16u
 #define HANDOVER_BACKING 4096u
@@ -66,12 +69,24 @@ struct handover_table {
 	atomic_uint_fast64_t requests;               /* taken */
 	atomic_int_fast64_t busy_ns[HANDOVER_LOOPS]; /* since; 0: idle */
 
-	struct fs_stats stats;
+	/* Both may grow at their ends (stats.h) without another version. */
+	union {
+		struct fs_stats stats;
+		char stats_room[2048];
+	};
+	union {
+		struct fetch_counters fetch;
+		char fetch_room[512];
+	};
 	struct handover_backing backing[HANDOVER_BACKING];
 	atomic_uint_fast32_t n_opens; /* entries ever used */
 	struct handover_open opens[HANDOVER_OPENS];
 	struct record_table record;
 };
+static_assert(sizeof(void *) != 8 ||
+		      (offsetof(struct handover_table, backing) == 3360 &&
+		       offsetof(struct handover_table, record) == 16846120),
+	      "whoever moves these changes HANDOVER_MAGIC");
 
 struct handover {
 	struct handover_table *table;

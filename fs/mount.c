@@ -29,7 +29,7 @@
 const struct arg_option mount_verb_options[] = {
 	{"options", 'o', "LIST", true,
 	 "mount options: io=auto|passthrough|cached, allow_other, noexec, "
-	 "readahead_kb=N, watchdog=SECONDS, prefetch=WHAT, "
+	 "readahead_kb=N, fill_mb=N, watchdog=SECONDS, prefetch=WHAT, "
 	 "record=FILE, "
 	 "stacked_cache, sandbox=on|off, fsname=NAME, "
 	 "and any setting by name"},

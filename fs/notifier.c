@@ -48,12 +48,12 @@ static bool deliver(int device, const unsigned char *p, size_t n)
 	return true;
 }
 
-/* From here on: read(), write(), and the end. */
-static void confine(void)
+/* From here on: read(), write(), and the end. False: this kernel cannot. */
+static bool confine(void)
 {
 	prctl(PR_SET_DUMPABLE, 0);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) == 0;
 }
 
 static void __attribute__((noreturn)) serve(int link)
@@ -66,9 +66,8 @@ static void __attribute__((noreturn)) serve(int link)
 	dup3(link, 3, O_CLOEXEC);
 	close_range(4, ~0u, 0);
 	close_range(0, 2, 0);
-	if (!link_receive(3, &m) || m.fds[0] < 0)
+	if (!link_receive(3, &m) || m.fds[0] < 0 || !confine())
 		_exit(0);
-	confine();
 	while ((n = read(3, packet, sizeof(packet))) > 0 &&
 	       deliver(m.fds[0], packet, (size_t)n))
 		;

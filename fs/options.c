@@ -8,11 +8,13 @@
 
 #define READAHEAD_KB     16384u
 #define READAHEAD_KB_MAX 262144u
+#define FILL_MB_MAX      1000000u
 #define WATCHDOG_S       30u
 #define WATCHDOG_S_MAX   86400u
 
 const struct mount_options MOUNT_OPTIONS_DEFAULT = {
 	.io = IO_AUTO,
+	.fill_mb = FILL_MB_MAX, /* more than the memory there is */
 	.readahead_kb = READAHEAD_KB,
 	.watchdog_s = WATCHDOG_S,
 };
@@ -226,6 +228,8 @@ static int set_word(struct mount_options *o, struct cli *cli, char *word,
 		return set_fsname(o, value, errp);
 	if (!strcmp(word, "record"))
 		return set_record(o, value, errp);
+	if (!strcmp(word, "fill_mb"))
+		return set_number(word, value, FILL_MB_MAX, &o->fill_mb, errp);
 	if (!strcmp(word, "readahead_kb"))
 		return set_number(word, value, READAHEAD_KB_MAX,
 				  &o->readahead_kb, errp);

@@ -33,6 +33,7 @@ struct mount_options {
 	/* Let the cache lie on a stacked file system (overlayfs); then nothing
 	 * stacked can lie on the mount. */
 	bool stacked_cache;
+	unsigned fill_mb;      /* in ten minutes (filler.h); 0: nothing */
 	unsigned readahead_kb; /* of the mount's device, as root; 0: leave */
 	/* A worker that takes longer for a request hangs; 0: is left alone. */
 	unsigned watchdog_s;

@@ -52,10 +52,11 @@ char *read_buffer_get(size_t n)
 
 void read_count_latency(struct mount *m, int64_t since_ns)
 {
-	uint64_t t = (uint64_t)(time_mono_ns() - since_ns) / 16000;
+	uint64_t ns = (uint64_t)(time_mono_ns() - since_ns), t = ns / 16000;
 	unsigned i = t ? 64 - (unsigned)__builtin_clzll(t) : 0;
 
 	stat_add(&m->stats->latency[MIN(i, LATENCY_BUCKETS - 1u)], 1);
+	stat_add(&m->stats->read_ns, ns);
 }
 
 void read_reply(struct mount *m, fuse_req_t req, fuse_ino_t ino,

@@ -38,6 +38,7 @@ static void put_requests(struct mount *m, struct json_writer *w)
 		OP_READ,    OP_READDIR,  OP_READLINK,  OP_REFUSED, OP_STATFS,
 	};
 
+	static_assert(ARRAY_SIZE(order) == OP_END, "each of them is named");
 	json_begin_object(w, "requests");
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
 		put_count(w, fs_op_names[order[i]],
@@ -181,11 +182,17 @@ void report_status(struct mount *m, struct strbuf *out)
 	json_end_object(&w);
 }
 
-static void metric(struct strbuf *out, const char *name, const char *type,
+/* @help: with the first of a name, else NULL. */
+static void metric(struct strbuf *out, const char *name, const char *help,
 		   const char *labels, uint64_t v)
 {
-	if (type)
-		strbuf_addf(out, "# TYPE mopsfs_%s %s\n", name, type);
+	const char *end = strrchr(name, '_');
+
+	if (help)
+		strbuf_addf(out, "# HELP mopsfs_%s %s\n# TYPE mopsfs_%s %s\n",
+			    name, help, name,
+			    end && !strcmp(end, "_total") ? "counter"
+							  : "gauge");
 	strbuf_addf(out, "mopsfs_%s%s %llu\n", name, labels,
 		    (unsigned long long)v);
 }
@@ -194,54 +201,73 @@ static void metrics_latency(struct mount *m, struct strbuf *out)
 {
 	uint64_t sum = 0;
 
-	strbuf_adds(out, "# TYPE mopsfs_read_seconds histogram\n");
+	strbuf_adds(out, "# HELP mopsfs_read_seconds From a read to its "
+			 "answer.\n# TYPE mopsfs_read_seconds histogram\n");
 	for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
 		sum += stat_get(&m->stats->latency[i]);
+		strbuf_adds(out, "mopsfs_read_seconds_bucket{le=\"");
 		if (i + 1 < LATENCY_BUCKETS)
-			strbuf_addf(out,
-				    "mopsfs_read_seconds_bucket{le=\"%.6f\"} "
-				    "%llu\n",
-				    16e-6 * (double)(1u << i),
-				    (unsigned long long)sum);
+			strbuf_addf(out, "%.6f", 16e-6 * (double)(1u << i));
 		else
-			strbuf_addf(out,
-				    "mopsfs_read_seconds_bucket{le=\"+Inf\"} "
-				    "%llu\nmopsfs_read_seconds_count %llu\n",
-				    (unsigned long long)sum,
-				    (unsigned long long)sum);
+			strbuf_adds(out, "+Inf");
+		strbuf_addf(out, "\"} %llu\n", (unsigned long long)sum);
 	}
+	strbuf_addf(out,
+		    "mopsfs_read_seconds_sum %.6f\n"
+		    "mopsfs_read_seconds_count %llu\n",
+		    (double)stat_get(&m->stats->read_ns) / 1e9,
+		    (unsigned long long)sum);
+}
+
+static void metrics_fetch(struct mount *m, struct strbuf *out)
+{
+	struct fetch_stats f;
+
+	fetcher_stats(m->fetcher, &f);
+	metric(out, "fetch_requests_total", "Requests to stores.", "",
+	       f.requests);
+	metric(out, "fetch_reissued_total",
+	       "Of them, those made again as the first one stalled.", "",
+	       f.reissued);
+	metric(out, "fetch_bytes_total", "Verified bytes from stores.", "",
+	       f.bytes_network);
+	metric(out, "fetch_bad_chunks_total", "Chunks that arrived wrong.", "",
+	       f.chunks_bad);
+	metric(out, "fetch_in_flight", "Runs of chunks under way.", "",
+	       f.in_flight);
 }
 
 void report_metrics(struct mount *m, struct strbuf *out)
 {
-	struct fetch_stats f;
+	const struct fs_stats *s = m->stats;
 	char labels[64];
 
-	fetcher_stats(m->fetcher, &f);
 	for (int i = 0; i < OP_END; i++) {
 		snprintf(labels, sizeof(labels), "{op=\"%s\"}", fs_op_names[i]);
-		metric(out, "requests_total", i ? NULL : "counter", labels,
-		       stat_get(&m->stats->ops[i]));
+		metric(out, "requests_total",
+		       i ? NULL : "Requests of the kernel.", labels,
+		       stat_get(&s->ops[i]));
 	}
-	for (int s = 1; s < SITE_END; s++) {
+	for (int i = 1; i < SITE_END; i++) {
 		snprintf(labels, sizeof(labels), "{site=\"%s\"}",
-			 fs_site_info(s)->name);
-		metric(out, "errors_total", s > 1 ? NULL : "counter", labels,
-		       fs_errors_count(&m->errors, s));
+			 fs_site_info(i)->name);
+		metric(out, "errors_total",
+		       i > 1 ? NULL : "Failures, by where they happen.", labels,
+		       fs_errors_count(&m->errors, i));
 	}
-	metric(out, "read_bytes_total", "counter", "",
-	       stat_get(&m->stats->bytes));
-	metric(out, "filled_bytes_total", "counter", "",
-	       stat_get(&m->stats->filled_bytes));
-	metric(out, "misses_total", "counter", "", stat_get(&m->stats->misses));
-	metric(out, "interrupted_total", "counter", "",
-	       stat_get(&m->stats->interrupted));
-	metric(out, "parked", "gauge", "", parking_count(m->parking));
-	metric(out, "fetch_requests_total", "counter", "", f.requests);
-	metric(out, "fetch_reissued_total", "counter", "", f.reissued);
-	metric(out, "fetch_bytes_total", "counter", "", f.bytes_network);
-	metric(out, "fetch_in_flight", "gauge", "", f.in_flight);
-	metric(out, "worker_restarts_total", "counter", "",
+	metric(out, "read_bytes_total", "Bytes answered to reads.", "",
+	       stat_get(&s->bytes));
+	metric(out, "filled_bytes_total",
+	       "Bytes given to the kernel before they were read.", "",
+	       stat_get(&s->filled_bytes));
+	metric(out, "misses_total", "Reads that had to wait for bytes.", "",
+	       stat_get(&s->misses));
+	metric(out, "interrupted_total", "Waiting reads whose process died.",
+	       "", stat_get(&s->interrupted));
+	metric(out, "parked", "Reads that wait now.", "",
+	       parking_count(m->parking));
+	metrics_fetch(m, out);
+	metric(out, "worker_restarts_total", "Workers that took over.", "",
 	       m->handover->table->restarts);
 	metrics_latency(m, out);
 }

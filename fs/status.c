@@ -48,6 +48,27 @@ static void print_errors(const struct json *errors)
 			   json_str(json_get(e, "name")));
 }
 
+static void print_filled(const struct json *f)
+{
+	if (number(f, "files") > 0)
+		print_line(stdout,
+			   "  filled: %lld small files, %s, before they were "
+			   "read",
+			   (long long)number(f, "files"),
+			   output_size((uint64_t)number(f, "bytes")).str);
+}
+
+static void print_record(const struct json *r)
+{
+	if (r)
+		print_line(stdout, "  recording: %s in '%s'%s",
+			   output_size((uint64_t)number(r, "bytes")).str,
+			   json_str(json_get(r, "file")),
+			   json_bool(json_get(r, "full"), false)
+				   ? "; it is full"
+				   : "");
+}
+
 static void print_worker(const struct json *w)
 {
 	if (!json_bool(json_get(w, "survives"), true))
@@ -115,7 +136,9 @@ static void print_text(const struct json *j)
 		   output_size((uint64_t)number(fetch, "bytes_network")).str,
 		   (long long)number(fetch, "requests"),
 		   (long long)number(fetch, "in_flight"));
+	print_filled(json_get(j, "filled"));
 	print_prefetch(json_get(j, "prefetch"));
+	print_record(json_get(j, "record"));
 	print_worker(json_get(j, "worker"));
 	print_sandbox(json_get(j, "sandbox"));
 	print_errors(json_get(j, "errors"));

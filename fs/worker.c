@@ -185,7 +185,7 @@ static int open_bundle(struct worker *w, const struct op *op,
 	if (r == 0)
 		r = session_fetcher(m->session, &m->fetcher, errp);
 	if (r == 0)
-		fetcher_count_in(m->fetcher, &w->handover->table->stats.fetch);
+		fetcher_count_in(m->fetcher, &w->handover->table->fetch);
 	if (r == 0)
 		r = open_reference(w, op, errp);
 	if (r == 0)

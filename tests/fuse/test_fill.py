@@ -114,6 +114,26 @@ def what_is_not_local_is_filled_when_it_is(env):
         wait_for("a filled folder", lambda: filled(env, at)["files"] > FILES // 2)
 
 
+def no_more_is_filled_than_is_allowed(env):
+    """More of the folder than a megabyte: what came first, and then no more."""
+    top = make(env)
+    for i in range(FILES):
+        (top / "a" / f"g{i:03}").write_bytes(content("a", i))
+    env.push(top, "demo:2")
+    env.mops("pull", "demo:2")
+    for limit in 1, 0:
+        with env.mount("demo:2", "-o", f"io=cached,fill_mb={limit}") as at:
+            list_folder(at / "a")
+            read_some(at / "a", FILES - 8, 4)
+            if limit:
+                wait_for("a full megabyte", lambda: filled(env, at)["bytes"] > 970000)
+            read_some(at / "a", FILES - 4, 4)
+            if filled(env, at)["bytes"] > limit * 1000000:
+                raise Failed(filled(env, at))
+            if not limit:
+                wait_for("the notifier to end", mopstest.gone(notifier_of(status(env, at)["pid"])))
+
+
 def a_recording_sees_each_read(env):
     make(env)
     env.mops("pull", "demo:1")
@@ -204,6 +224,7 @@ mopstest.run([
     a_folder_that_is_read_is_filled,
     a_folder_that_nobody_listed_is_not_filled,
     what_is_not_local_is_filled_when_it_is,
+    no_more_is_filled_than_is_allowed,
     a_recording_sees_each_read,
     a_worker_dies_beside_a_notifier_that_waits,
     a_mount_goes_on_without_its_notifier,

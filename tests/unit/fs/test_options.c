@@ -35,6 +35,7 @@ Test(options, has_defaults)
 	cr_expect(eq(int, o.io, IO_AUTO));
 	cr_expect(not(o.allow_other));
 	cr_expect(eq(uint, o.readahead_kb, 16384));
+	cr_expect(o.fill_mb >= 1000000);
 	cr_expect(eq(uint, o.watchdog_s, 30));
 }
 
@@ -42,6 +43,7 @@ Test(options, takes_our_own_words)
 {
 	cr_assert(eq(int,
 		     parse("io=cached,allow_other,noexec,readahead_kb=128,"
+			   "fill_mb=7,"
 			   "watchdog=5,"
 			   "stacked_cache,sandbox=off"),
 		     0));
@@ -49,6 +51,7 @@ Test(options, takes_our_own_words)
 	cr_expect(o.allow_other && o.noexec && o.stacked_cache);
 	cr_expect(o.no_sandbox);
 	cr_expect(eq(uint, o.readahead_kb, 128));
+	cr_expect(eq(uint, o.fill_mb, 7));
 	cr_expect(eq(uint, o.watchdog_s, 5));
 }
 
