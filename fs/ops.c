@@ -285,6 +285,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 			list_children(&l, &dir, pos);
 	}
 	fuse_reply_buf(req, l.buf, l.used);
+	/* These the kernel has looked up with it; mere names it has not. */
 	if (plus && l.whole)
 		filler_listed(m->filler, (uint32_t)(ino - 1));
 }
