@@ -53,7 +53,9 @@ def play(env, page, cwd):
     """Run a page; returns how many of its blocks."""
     run = [b for b in blocks(page) if not b.why]
     commands = [(b.where, *c) for b in run for c in b.commands()]
-    script = "exec 2>&1\n" + "".join(f"printf '\\001'\n{command}\n" for _, command, _ in commands)
+    # A page that fails leaves no server behind.
+    script = "exec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null || :' EXIT\n"
+    script += "".join(f"printf '\\001'\n{command}\n" for _, command, _ in commands)
     p = subprocess.run(["bash", "-eu", "-c", script], cwd=cwd, env=env.vars, stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, timeout=500, check=False)
     said = p.stdout.decode(errors="replace").split("\1")[1:]
