@@ -307,7 +307,7 @@ void fetcher_stats(struct fetcher *f, struct fetch_stats *ret)
 		.failures = atomic_load(&f->counted->failed),
 		.in_flight = atomic_load(&f->in_flight),
 		.tensors = atomic_load(&f->counted->tensors),
-		.reissued = atomic_load(&f->counted->reissued),
-		.reissued_won = atomic_load(&f->counted->reissued_won),
+		.hedged = atomic_load(&f->counted->hedged),
+		.hedged_won = atomic_load(&f->counted->hedged_won),
 	};
 }

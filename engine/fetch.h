@@ -162,9 +162,9 @@ struct fetch_stats {
 	uint64_t bytes_cache;   /* bytes served that were local */
 	uint64_t chunks_bad;    /* arrived wrong */
 	uint64_t waits, failures, in_flight;
-	uint64_t reissued;     /* second requests, as the first one stalled */
-	uint64_t reissued_won; /* of them, those that brought it first */
-	uint64_t tensors;      /* read ahead as a whole */
+	uint64_t hedged;     /* second requests, as the first one stalled */
+	uint64_t hedged_won; /* of them, those that brought it first */
+	uint64_t tensors;    /* read ahead as a whole */
 };
 void fetcher_stats(struct fetcher *f, struct fetch_stats *ret);
 
@@ -172,7 +172,7 @@ void fetcher_stats(struct fetcher *f, struct fetch_stats *ret);
  * the first source. */
 struct fetch_counters {
 	atomic_uint_fast64_t requests, bytes_network, bytes_cache, bad, waits,
-		failed, reissued, reissued_won, tensors;
+		failed, hedged, hedged_won, tensors;
 };
 void fetcher_count_in(struct fetcher *f, struct fetch_counters *counters);
 

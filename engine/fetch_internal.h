@@ -15,7 +15,7 @@
  *      └──── timer ── PARKED
  *
  * Only a run whose request stalls may get a *second* one for the same chunks
- * (fetch_again.c). The run that first has a whole, right chunk has them all
+ * (fetch_hedge.c). The run that first has a whole, right chunk has them all
  * from then on; the other is cancelled.
  */
 #ifndef ENGINE_FETCH_INTERNAL_H
@@ -53,7 +53,7 @@
 #define FETCH_TENSOR_RUNS  16  /* of them that wait for a thread */
 #define FETCH_TENSOR_SPARE 2   /* threads that are left to other read-ahead */
 #define FETCH_PACE         128 /* requests whose silences are remembered */
-#define FETCH_AGAIN_COST   20  /* requests, for one that is made again */
+#define FETCH_HEDGE_COST   20  /* requests, for one that is hedged */
 #define FETCH_SECONDS_MAX  2   /* stalled runs asked for again, at a time */
 
 /* In this order. FETCH_TENSOR: read-ahead of a whole tensor. */
@@ -240,7 +240,7 @@ struct fetcher {
 	unsigned n_cancelled;      /* waiters that the timer is to end */
 	int64_t timer_due_ns;      /* when it looks next */
 	struct fetch_pace pace[2]; /* of registries, of object stores */
-	unsigned n_seconds, again_credit;
+	unsigned n_seconds, hedge_credit;
 	/* While a header is parsed, which takes much more than it keeps. */
 	struct mutex header;
 	atomic_size_t tensor_bytes; /* of all sources' tables */
@@ -297,13 +297,13 @@ bool fetch_can_ahead_locked(const struct fetch_source *s);
 void fetch_ahead_locked(struct fetch_source *s, uint32_t first, uint32_t end,
 			uint32_t max, enum fetch_class class);
 
-/* fetch_again.c, all under the lock. */
+/* fetch_hedge.c, all under the lock. */
 /* The longest silence of a request that brought something. */
 void fetch_pace_note_locked(const struct fetch_source *s, int64_t ns);
 /* A request begins: the timer is to watch it. */
 void fetch_watch_locked(struct fetch_run *run);
-/* Ask again for what stalls. Returns when to look again, or TIME_NEVER. */
-int64_t fetch_again_locked(struct fetcher *f, int64_t now);
+/* Hedge what stalls. Returns when to look again, or TIME_NEVER. */
+int64_t fetch_hedge_locked(struct fetcher *f, int64_t now);
 /* A right chunk of @run is there. False: the other one was first. */
 bool fetch_race_won_locked(struct fetch_run *run);
 /* @run cannot bring the rest. True: the other one may. */

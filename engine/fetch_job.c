@@ -10,7 +10,7 @@
  *                          fails, and the run goes on behind it
  *   the stream ends early, one new request; again without a whole chunk in
  *   the object changed     between: the rest fails
- *   nothing comes          a second request for the same (fetch_again.c)
+ *   nothing comes          a second request for the same (fetch_hedge.c)
  *   the store gives up     the rest fails (it has retried for long enough)
  *   the disk is full       readers are served from memory; background fails
  */

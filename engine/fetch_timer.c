@@ -107,7 +107,7 @@ void *fetch_timer_thread(void *arg)
 
 		due = MIN(due, look_at_parked(f, now));
 		due = MIN(due, look_at_dirty(f, now));
-		due = MIN(due, fetch_again_locked(f, now));
+		due = MIN(due, fetch_hedge_locked(f, now));
 		f->timer_due_ns = due;
 		if (!TAILQ_EMPTY(&f->told) || !TAILQ_EMPTY(&f->dead)) {
 			fetcher_unlock(f);

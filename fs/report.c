@@ -53,9 +53,9 @@ static void put_fetch(const struct fetch_stats *f, struct json_writer *w)
 	put_count(w, "bytes_network", f->bytes_network);
 	put_count(w, "chunks_bad", f->chunks_bad);
 	put_count(w, "failures", f->failures);
+	put_count(w, "hedged", f->hedged);
+	put_count(w, "hedged_won", f->hedged_won);
 	put_count(w, "in_flight", f->in_flight);
-	put_count(w, "reissued", f->reissued);
-	put_count(w, "reissued_won", f->reissued_won);
 	put_count(w, "requests", f->requests);
 	put_count(w, "tensors", f->tensors);
 	put_count(w, "waits", f->waits);
@@ -226,9 +226,8 @@ static void metrics_fetch(struct mount *m, struct strbuf *out)
 	fetcher_stats(m->fetcher, &f);
 	metric(out, "fetch_requests_total", "Requests to stores.", "",
 	       f.requests);
-	metric(out, "fetch_reissued_total",
-	       "Of them, those made again as the first one stalled.", "",
-	       f.reissued);
+	metric(out, "fetch_hedged_total",
+	       "Of them, hedged ones: the first one stalled.", "", f.hedged);
 	metric(out, "fetch_bytes_total", "Verified bytes from stores.", "",
 	       f.bytes_network);
 	metric(out, "fetch_bad_chunks_total", "Chunks that arrived wrong.", "",

@@ -136,7 +136,7 @@ Test(fetch, many_small_sources_become_whole)
 	cr_assert(eq(int, fetch_whole(t.f, src, 50, NULL, NULL), 0));
 	cr_expect(ge(uint, requests(&t), 50));
 	fetcher_stats(t.f, &st);
-	cr_expect(le(u64, requests(&t) - st.reissued, 50));
+	cr_expect(le(u64, requests(&t) - st.hedged, 50));
 	cr_expect(eq(uint, count_files(&t.fx, "blobs"), 50));
 	cr_expect(eq(uint, count_files(&t.fx, "partial"), 0));
 	for (unsigned i = 0; i < 50; i++) {

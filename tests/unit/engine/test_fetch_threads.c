@@ -292,8 +292,8 @@ static void stalls(void)
 	ok(!w.wrong,
 	   "requests that stall, and are made again: bytes are right");
 	ok(w.told == 8 * ROUNDS, "every waiter is told once");
-	ok(st.reissued && st.reissued <= st.requests / 20, "%llu of %llu were",
-	   (unsigned long long)st.reissued, (unsigned long long)st.requests);
+	ok(st.hedged && st.hedged <= st.requests / 20, "%llu of %llu were",
+	   (unsigned long long)st.hedged, (unsigned long long)st.requests);
 	ok(content_sealed(fetch_source_content(w.src[0])), "it is sealed");
 	world_close(&w);
 }

@@ -1,5 +1,5 @@
 /*
- * Requests that stall are made again.
+ * Hedged requests: one that stalls is made a second time.
  *
  * A store answers a few requests much later than all others. How long requests
  * of late were silent says what is normal: whose silence is longer than nearly
@@ -14,7 +14,7 @@
  *   the first is not wanted        neither is the second
  *
  * A store that is slow for everybody must not get twice the work: one request
- * may be made again for each twenty that brought something, four on account,
+ * may be hedged for each twenty that brought something, four on account,
  * two at a time. Nobody begins with any: of a hundred processes that start at
  * once each would take it.
  */
@@ -28,7 +28,7 @@
 #define PACE_FLOOR   (250 * NS_PER_MS)
 #define PACE_MEDIANS 8
 #define PACE_CAP     (500 * NS_PER_MS) /* at least */
-#define CREDIT_MAX   (4 * FETCH_AGAIN_COST)
+#define CREDIT_MAX   (4 * FETCH_HEDGE_COST)
 
 static struct fetch_pace *pace_of(const struct fetch_source *s)
 {
@@ -64,7 +64,7 @@ void fetch_pace_note_locked(const struct fetch_source *s, int64_t ns)
 		p->n = FETCH_PACE;
 	if (p->n % PACE_FEW == 0)
 		p->limit_ns = pace_limit(p);
-	f->again_credit = MIN(f->again_credit + 1, (unsigned)CREDIT_MAX);
+	f->hedge_credit = MIN(f->hedge_credit + 1, (unsigned)CREDIT_MAX);
 }
 
 static int64_t limit_of(const struct fetch_run *run)
@@ -89,18 +89,18 @@ void fetch_watch_locked(struct fetch_run *run)
  */
 
 /* Readers first, here, too. */
-static bool may_ask_again(const struct fetch_run *run)
+static bool may_hedge(const struct fetch_run *run)
 {
 	struct fetcher *f = run->source->fetcher;
 
 	if (run->second || run->other || f->n_seconds >= FETCH_SECONDS_MAX ||
-	    f->again_credit < FETCH_AGAIN_COST)
+	    f->hedge_credit < FETCH_HEDGE_COST)
 		return false;
 	return run->class != FETCH_BACKGROUND || TAILQ_EMPTY(&f->by_time) ||
 	       fetch_waited_for_locked(run->source, run->pos, run->end);
 }
 
-static void ask_again(struct fetch_run *run)
+static void hedge(struct fetch_run *run)
 {
 	struct fetcher *f = run->source->fetcher;
 	struct fetch_run *second = fetch_run_new_locked(run->source, run->pos,
@@ -110,8 +110,8 @@ static void ask_again(struct fetch_run *run)
 	second->other = run;
 	run->other = second;
 	f->n_seconds++;
-	f->again_credit -= FETCH_AGAIN_COST;
-	atomic_fetch_add(&f->counted->reissued, 1);
+	f->hedge_credit -= FETCH_HEDGE_COST;
+	atomic_fetch_add(&f->counted->hedged, 1);
 	fetch_run_enqueue_locked(second, false);
 }
 
@@ -121,7 +121,7 @@ static bool is_watched(const struct fetch_run *run)
 	       !atomic_load(&run->cancel);
 }
 
-int64_t fetch_again_locked(struct fetcher *f, int64_t now)
+int64_t fetch_hedge_locked(struct fetcher *f, int64_t now)
 {
 	int64_t due = TIME_NEVER;
 	struct fetch_run *run;
@@ -132,8 +132,8 @@ int64_t fetch_again_locked(struct fetcher *f, int64_t now)
 
 		if (!is_watched(run))
 			continue;
-		if (since && since + limit <= now && may_ask_again(run))
-			ask_again(run);
+		if (since && since + limit <= now && may_hedge(run))
+			hedge(run);
 		else if (since && since + limit > now)
 			due = MIN(due, since + limit);
 		else
@@ -204,7 +204,7 @@ bool fetch_race_won_locked(struct fetch_run *run)
 		return false;
 	assert(run->pos == other->pos);
 	hand_over(other, run);
-	atomic_fetch_add(&run->source->fetcher->counted->reissued_won, 1);
+	atomic_fetch_add(&run->source->fetcher->counted->hedged_won, 1);
 	return true;
 }
 

@@ -162,7 +162,7 @@ static int64_t slowest_but_one_percent(struct scene *sc, unsigned n)
 	return p99;
 }
 
-Test(fetch_again, a_few_that_stall_do_not_make_the_p99)
+Test(fetch_hedge, a_few_that_stall_do_not_make_the_p99)
 {
 	struct slow_registry how = {
 		.each_ms = 2, .every = 40, .stall_ms = 2000};
@@ -173,11 +173,11 @@ Test(fetch_again, a_few_that_stall_do_not_make_the_p99)
 	int64_t p99 = slowest_but_one_percent(&sc, 100);
 	fetcher_stats(sc.t.f, &st);
 	cr_log_info("p99 %lld ms, %llu made again, %llu of them first",
-		    (long long)p99, (unsigned long long)st.reissued,
-		    (unsigned long long)st.reissued_won);
+		    (long long)p99, (unsigned long long)st.hedged,
+		    (unsigned long long)st.hedged_won);
 	cr_expect(lt(i64, p99, 1000));
-	cr_expect(ge(u64, st.reissued_won, 1));
-	cr_expect(le(u64, st.reissued, st.requests / 20));
+	cr_expect(ge(u64, st.hedged_won, 1));
+	cr_expect(le(u64, st.hedged, st.requests / 20));
 	cr_expect(eq(u64, st.bytes_network, 100 * MIB), "each chunk once");
 	scene_close(&sc);
 }
@@ -188,7 +188,7 @@ static void warm(struct scene *sc)
 {
 	struct fetch_stats st = {0};
 
-	for (unsigned n = 0; n < 20 * (1 + st.reissued); n++) {
+	for (unsigned n = 0; n < 20 * (1 + st.hedged); n++) {
 		cr_assert(lt(uint, n, 60));
 		timed_read(sc, 79 - n);
 		fetcher_stats(sc->t.f, &st);
@@ -203,7 +203,7 @@ static void arm(struct scene *sc, unsigned n)
 	sc->slow.to = sc->slow.from + n;
 }
 
-Test(fetch_again, the_rest_of_a_run_comes_by_the_second_request)
+Test(fetch_hedge, the_rest_of_a_run_comes_by_the_second_request)
 {
 	struct slow_registry how = {.stall_ms = 60000, .head = 2 * MIB + 100};
 	struct fetch_stats st;
@@ -220,14 +220,14 @@ Test(fetch_again, the_rest_of_a_run_comes_by_the_second_request)
 		     0));
 	cr_expect(lt(i64, time_mono_ns() - from, 30 * NS_PER_S));
 	fetcher_stats(sc.t.f, &st);
-	cr_expect(ge(u64, st.reissued, 1));
-	cr_expect(ge(u64, st.reissued_won, 1));
+	cr_expect(ge(u64, st.hedged, 1));
+	cr_expect(ge(u64, st.hedged_won, 1));
 	cr_expect(eq(u64, st.bytes_network, before + 4 * MIB),
 		  "each chunk once");
 	scene_close(&sc);
 }
 
-Test(fetch_again, a_store_that_stalls_for_everybody_is_not_asked_twice)
+Test(fetch_hedge, a_store_that_stalls_for_everybody_is_not_asked_twice)
 {
 	struct slow_registry how = {.stall_ms = 1000};
 	struct fetch_stats st;
@@ -239,12 +239,12 @@ Test(fetch_again, a_store_that_stalls_for_everybody_is_not_asked_twice)
 	for (uint64_t i = 0; i < 3; i++)
 		timed_read(&sc, 9 - i);
 	fetcher_stats(sc.t.f, &st);
-	cr_expect(le(u64, st.reissued, st.requests / 20));
-	cr_expect(ge(u64, st.reissued, 1));
+	cr_expect(le(u64, st.hedged, st.requests / 20));
+	cr_expect(ge(u64, st.hedged, 1));
 	scene_close(&sc);
 }
 
-Test(fetch_again, wrong_bytes_of_a_second_request_are_nobodys)
+Test(fetch_hedge, wrong_bytes_of_a_second_request_are_nobodys)
 {
 	struct slow_registry how = {.wrong_then = true};
 	struct fetch_stats st, before;
@@ -256,14 +256,14 @@ Test(fetch_again, wrong_bytes_of_a_second_request_are_nobodys)
 	arm(&sc, 1);
 	timed_read(&sc, 9); /* the first one has it */
 	fetcher_stats(sc.t.f, &st);
-	cr_expect(ge(u64, st.reissued, before.reissued + 1));
-	cr_expect(eq(u64, st.reissued_won, before.reissued_won));
+	cr_expect(ge(u64, st.hedged, before.hedged + 1));
+	cr_expect(eq(u64, st.hedged_won, before.hedged_won));
 	cr_expect(eq(u64, st.chunks_bad, 1));
 	cr_expect(eq(uint, sc.slow.wrong, 1));
 	scene_close(&sc);
 }
 
-Test(fetch_again, a_first_request_that_fails_leaves_it_to_the_second)
+Test(fetch_hedge, a_first_request_that_fails_leaves_it_to_the_second)
 {
 	struct slow_registry how = {.code = ECONNRESET};
 	struct fetch_stats st;
@@ -275,7 +275,7 @@ Test(fetch_again, a_first_request_that_fails_leaves_it_to_the_second)
 	arm(&sc, 1);
 	timed_read(&sc, 9);
 	fetcher_stats(sc.t.f, &st);
-	cr_expect(ge(u64, st.reissued, 1));
+	cr_expect(ge(u64, st.hedged, 1));
 	cr_expect(eq(u64, st.failures, 0));
 	scene_close(&sc);
 }
@@ -288,7 +288,7 @@ static void await_calls(struct scene *sc, unsigned n)
 	cr_assert(ge(uint, sc->slow.calls, n));
 }
 
-Test(fetch_again, nobody_waits_for_a_request_that_is_cancelled)
+Test(fetch_hedge, nobody_waits_for_a_request_that_is_cancelled)
 {
 	struct slow_registry how = {.stall_ms = 60000};
 	struct scene sc;
@@ -314,7 +314,7 @@ Test(fetch_again, nobody_waits_for_a_request_that_is_cancelled)
 
 /* A reader far inside a run of the background that stalls has a request of his
  * own, and what lies between comes by others. */
-Test(fetch_again, a_run_that_is_cut_while_two_bring_it)
+Test(fetch_hedge, a_run_that_is_cut_while_two_bring_it)
 {
 	struct slow_registry how = {.stall_ms = 60000};
 	struct scene sc;
