@@ -127,6 +127,10 @@ static void say_pulse(const struct mount_entry *e, enum pulse pulse,
 	case PULSE_FOREIGN:
 		check_ok(k, "mounts", "'%s' is another user's", e->dir);
 		return;
+	case PULSE_UNKNOWN:
+		check_bad(k, CHECK_NOTE, "mounts", "see 'ulimit -u'",
+			  "'%s' could not be looked at", e->dir);
+		return;
 	case PULSE_HANGS:
 		check_bad(k, CHECK_FAILED, "mounts", remedy,
 			  "'%s' does not answer", e->dir);

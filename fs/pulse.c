@@ -15,15 +15,19 @@
 #define ANSWER_S 2
 #define SLICE_MS 10
 
+/* A request that was under way when the worker died is "aborted". */
+static bool says_dead(int code)
+{
+	return code == ENOTCONN || code == ECONNABORTED;
+}
+
 /* statfs() is always asked of the worker, so that a dead one shows; stat() of
- * the top may be answered from what the kernel remembers. A request that was
- * under way when the worker died is "aborted". */
+ * the top may be answered from what the kernel remembers. */
 bool mount_is_dead(const char *dir)
 {
 	struct statfs st;
 
-	return statfs(dir, &st) < 0 &&
-	       (errno == ENOTCONN || errno == ECONNABORTED);
+	return statfs(dir, &st) < 0 && says_dead(errno);
 }
 
 /* To all others the kernel says that it is well, and asks nobody. */
@@ -46,8 +50,7 @@ static enum pulse look(const struct mount_entry *e)
 		return PULSE_FOREIGN;
 	if (statfs(e->dir, &st) == 0)
 		return PULSE_ALIVE;
-	return errno == ENOTCONN || errno == ECONNABORTED ? PULSE_DEAD
-							  : PULSE_FOREIGN;
+	return says_dead(errno) ? PULSE_DEAD : PULSE_FOREIGN;
 }
 
 /* By a process that can be left behind: one that waits for a worker which took
@@ -72,12 +75,13 @@ enum pulse pulse_end(pid_t pid, const struct op *op)
 		if (waitpid(pid, &status, WNOHANG) == pid)
 			return WIFEXITED(status)
 				       ? (enum pulse)WEXITSTATUS(status)
-				       : PULSE_HANGS;
+				       : PULSE_UNKNOWN;
 		if (op_go_on(op, NULL) < 0)
 			break;
 		time_sleep_ms(SLICE_MS);
 	}
-	if (pid > 0)
-		kill(pid, SIGKILL);
+	if (pid <= 0)
+		return PULSE_UNKNOWN;
+	kill(pid, SIGKILL);
 	return PULSE_HANGS;
 }

@@ -15,6 +15,7 @@
 enum pulse {
 	PULSE_ALIVE,   /* it answers */
 	PULSE_FOREIGN, /* another user's: whether it answers, we cannot know */
+	PULSE_UNKNOWN, /* no process could be had that looks, or it ended */
 	PULSE_HANGS,   /* nothing for seconds */
 	PULSE_DEAD,    /* and nobody is there */
 };
