@@ -176,11 +176,11 @@ struct draft {
 	gid_t gid;
 };
 
-#define TMP_SIZE sizeof(".tmp-0123456789abcdef")
+#define TMP_SIZE sizeof(IO_DRAFT_PREFIX "0123456789abcdef")
 
 static void random_tmp(char tmp[TMP_SIZE])
 {
-	snprintf(tmp, TMP_SIZE, ".tmp-%016llx",
+	snprintf(tmp, TMP_SIZE, IO_DRAFT_PREFIX "%016llx",
 		 (unsigned long long)random_below(UINT64_MAX));
 }
 

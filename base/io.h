@@ -35,6 +35,7 @@ int io_read_file(int dirfd, const char *path, size_t max, char **ret,
  * same directory (from the start where files cannot be nameless), rename, fsync
  * of the directory.
  */
+#define IO_DRAFT_PREFIX ".tmp-" /* of the temporary name */
 int io_write_file_atomic(int dirfd, const char *path, const void *buf, size_t n,
 			 mode_t mode);
 /* The same; the file of another user keeps its owner, group and mode. */

@@ -29,8 +29,27 @@ static int sweep_old(void *ctx, int dirfd, const char *name)
 	return 0;
 }
 
+#define DRAFT_AGE_S 86400
+
+/* What a kill left of io_write_file_atomic(); by mtime, as nobody copies one
+ * to it. */
+static int sweep_draft(void *ctx, int dirfd, const char *name)
+{
+	struct sweep *s = ctx;
+	struct stat st;
+
+	if (strncmp(name, IO_DRAFT_PREFIX, strlen(IO_DRAFT_PREFIX)) != 0 ||
+	    fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !S_ISREG(st.st_mode) || time_wall_s() - st.st_mtime < s->age_s)
+		return 0;
+	if (s->dry_run || unlinkat(dirfd, name, 0) == 0)
+		s->removed++;
+	return 0;
+}
+
 uint64_t gc_leftovers(struct cache *c, bool dry_run)
 {
+	struct sweep drafts = {.age_s = DRAFT_AGE_S, .dry_run = dry_run};
 	static const struct {
 		enum cache_room room;
 		int64_t age_s;
@@ -48,7 +67,9 @@ uint64_t gc_leftovers(struct cache *c, bool dry_run)
 		(void)dir_each(c->room[rooms[i].room], sweep_old, &s);
 		removed += s.removed;
 	}
-	return removed;
+	(void)dir_each(c->room[ROOM_REFS], sweep_draft, &drafts);
+	(void)dir_each(c->dirfd, sweep_draft, &drafts);
+	return removed + drafts.removed;
 }
 
 struct layers {

@@ -413,6 +413,39 @@ Test(gc, keeps_partials_that_are_being_written)
 	content_close(ct);
 }
 
+static void put_draft(const char *name, bool old)
+{
+	struct timespec used[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	int fd = openat(cache_dirfd(f.c), name, O_WRONLY | O_CREAT, 0600);
+
+	cr_assert(ge(int, fd, 0));
+	if (old)
+		cr_assert(eq(int, futimens(fd, used), 0));
+	close(fd);
+}
+
+static bool has(const char *name)
+{
+	return faccessat(cache_dirfd(f.c), name, F_OK, 0) == 0;
+}
+
+Test(gc, sweeps_what_kills_left_of_replaced_files)
+{
+	struct digest d;
+
+	put_draft(".tmp-0123456789abcdef", true);
+	put_draft("refs/.tmp-0123456789abcdef", true);
+	put_draft("refs/.tmp-fedcba9876543210", false);
+	cr_assert(
+		eq(int, cache_ref_put(f.c, "a:1", &s[0].spec.digest, NULL), 0));
+	cr_assert(eq(int, collect(0), 0));
+	cr_expect(eq(u64, report.leftovers, 2));
+	cr_expect(not(has(".tmp-0123456789abcdef")));
+	cr_expect(not(has("refs/.tmp-0123456789abcdef")));
+	cr_expect(has("refs/.tmp-fedcba9876543210"), "somebody is at it");
+	cr_expect(eq(int, cache_ref_get(f.c, "a:1", &d, NULL), 0));
+}
+
 static int fill_nothing(void *ctx, int dirfd, const char *to_blobs,
 			struct error **errp)
 {
