@@ -216,6 +216,27 @@ static struct digest put_long_ago(const char *text)
 	return d;
 }
 
+/* A forged one would have a changed blob believed. */
+Test(blob, a_record_that_others_may_write_is_not_believed)
+{
+	struct digest d = put("some text");
+	cleanup_free char *path = blob_path(&f, &d);
+	cleanup_free char *index = index_path(&f, &d);
+	struct stat st;
+
+	cr_assert(eq(int, stat(path, &st), 0));
+	statindex_put(f.c, &d, &st, timespec_ns(&st.st_mtim) + 3 * NS_PER_S);
+	cr_expect(statindex_matches(f.c, &d, &st));
+	cr_assert(eq(int, chmod(index, 0620), 0));
+	cr_expect(not(statindex_matches(f.c, &d, &st)));
+	cr_assert(eq(int, chmod(index, 0600), 0));
+	cr_expect(statindex_matches(f.c, &d, &st));
+	if (geteuid() != 0)
+		return;
+	cr_assert(eq(int, chown(index, 12345, (gid_t)-1), 0));
+	cr_expect(not(statindex_matches(f.c, &d, &st)));
+}
+
 /* A change within the tick of the hashing may leave the stat as it was. */
 Test(blob, a_record_of_the_same_tick_is_not_believed)
 {
