@@ -14,6 +14,7 @@
 #include "storage/object_store.h"
 #include "storage/registry.h"
 
+struct login;
 struct session;
 
 /* @settings outlives the session. */
@@ -38,7 +39,6 @@ int session_registry(struct session *s, const struct reference *ref,
 		     struct registry **ret, struct error **errp);
 /* Try @login at the registry of @host, before it is kept: see
  * registry_http_try_login(). */
-struct login;
 int session_try_login(struct session *s, const char *host,
 		      const struct login *login, bool *ret_asked,
 		      const struct op *op, struct error **errp);
