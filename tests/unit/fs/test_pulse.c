@@ -7,9 +7,6 @@
 
 #include "base/time.h"
 
-#include "base/time.h"
-#include "fs/pulse.h"
-
 /* What looks, and is ended by @sig, or never ends by itself. */
 static pid_t looks(int sig)
 {
