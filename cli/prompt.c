@@ -194,7 +194,7 @@ int prompt(const char *question, bool secret, char **ret, struct error **errp)
 
 int prompt_stdin(char **ret, struct error **errp)
 {
-	struct terminal none = {.fd = STDIN_FILENO};
+	struct terminal none = {.fd = STDIN_FILENO, .question = ""};
 
 	return read_line(&none, false, ret, errp);
 }

@@ -30,25 +30,33 @@ static bool is_zst(const char *file)
 	return n > 4 && !strcmp(file + n - 4, ".zst");
 }
 
-/* Found out now, and not when all is written and to be renamed. */
-static bool is_folder(const char *file)
+/* Found out now, and not when all is written and to be renamed. A link, a
+ * device or a FIFO is not to be replaced by a file: root would take away the
+ * machine's own. */
+static int check_name(const char *file, struct error **errp)
 {
 	size_t n = strlen(file);
 	struct stat st;
 
-	return (n > 0 && file[n - 1] == '/') ||
-	       (stat(file, &st) == 0 && S_ISDIR(st.st_mode));
+	if ((n > 0 && file[n - 1] == '/') ||
+	    (stat(file, &st) == 0 && S_ISDIR(st.st_mode)))
+		return error_set(errp, EISDIR,
+				 "'%s' is a folder, not the name of a file",
+				 file);
+	if (lstat(file, &st) == 0 && !S_ISREG(st.st_mode))
+		return error_set(errp, EINVAL, "'%s' is there and no file",
+				 file);
+	return 0;
 }
 
 int archive_out_open(const char *file, struct archive_out **ret,
 		     struct error **errp)
 {
 	struct archive_out *a;
+	int r = check_name(file, errp);
 
-	if (is_folder(file))
-		return error_set(errp, EISDIR,
-				 "'%s' is a folder, not the name of an archive",
-				 file);
+	if (r < 0)
+		return r;
 	a = xcalloc(1, sizeof(*a));
 	a->file = xstrdup(file);
 	a->temp = xasprintf("%s.%08llx.tmp", file,

@@ -14,6 +14,7 @@
  * Each tensor once, and none while many wait: what readers ask for, and the
  * windows of those who read on, go first.
  */
+#include <malloc.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -76,6 +77,8 @@ static int header_read(struct header *h, struct error **errp)
 {
 	mutex_lock(&h->f->header);
 	int r = header_parse(h, errp);
+	/* Each thread's arena would keep what its largest one took. */
+	malloc_trim(0);
 	mutex_unlock(&h->f->header);
 	return r;
 }

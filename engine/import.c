@@ -189,8 +189,13 @@ static int unpack_either(const char *file, const char *dir, int *fd,
 	cleanup_error struct error *no_layout = NULL;
 	struct error *err = NULL;
 	bool sure;
-	int no = layout_unpack(file, *fd, out, &sure, op, &no_layout), r;
+	struct stat st;
+	int no, r;
 
+	/* What is gone when it is read can be taken for one of them only. */
+	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode))
+		return unpack(file, *fd, out, op, errp);
+	no = layout_unpack(file, *fd, out, &sure, op, &no_layout);
 	if (no != -EINVAL && no != -EBADMSG)
 		return error_propagate(errp, &no_layout, no);
 	r = empty_again(dir, fd, &err);

@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 
-#define TENSORS_HEAD_MAX (16u << 20) /* bytes of a header */
+#define TENSORS_HEAD_MAX (4u << 20) /* bytes of a header */
 #define TENSORS_MAX      100000u
 
 enum weights { WEIGHTS_NONE, WEIGHTS_SAFETENSORS, WEIGHTS_GGUF };

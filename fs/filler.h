@@ -7,8 +7,8 @@
  * of its small files were read since: with the files of packs that are local,
  * in the order of the tree, by a thread of its own that reads them as a reader
  * does, verified. What is not local yet is taken up again when more of the
- * folder is read. A mount fills at most a quarter of the machine's memory (or
- * -o fill_mb=N) in ten minutes; the kernel takes that back like any page.
+ * folder is read. A mount fills what -o fill_mb= says, at most a quarter of the
+ * machine's memory, in ten minutes; the kernel takes that back like any page.
  *
  * Threads: any; filler_start(), filler_stop() and filler_free() from one.
  */

@@ -14,7 +14,6 @@
 
 const struct mount_options MOUNT_OPTIONS_DEFAULT = {
 	.io = IO_AUTO,
-	.fill_mb = FILL_MB_MAX, /* more than the memory there is */
 	.readahead_kb = READAHEAD_KB,
 	.watchdog_s = WATCHDOG_S,
 };

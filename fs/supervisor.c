@@ -120,7 +120,12 @@ static int unmount(struct supervisor *s)
 /* Nobody will answer for the mount any more: take away what is left of it. */
 static void bury(struct supervisor *s)
 {
-	int r = unmount(s);
+	int r;
+
+	/* A notifier that waits for an answer has the device open. */
+	if (s->h.device >= 0 && s->job->options->fill_mb)
+		unmount_abort(s->job->mountpoint, &s->h.identity);
+	r = unmount(s);
 
 	if (r < 0)
 		log_error("'%s' cannot be unmounted: %s", s->job->mountpoint,

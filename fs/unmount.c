@@ -87,6 +87,15 @@ int unmount_at(const char *dir, bool lazy, struct error **errp)
 	return 0;
 }
 
+void unmount_abort(const char *dir, const struct mount_identity *own)
+{
+	struct mount_identity there;
+
+	if (mount_identify(dir, &there) == 0 &&
+	    mount_identity_equal(&there, own))
+		umount2(dir, MNT_FORCE | UMOUNT_NOFOLLOW);
+}
+
 int unmount_own(const char *dir, const struct mount_identity *own)
 {
 	int r = 0;

@@ -23,5 +23,8 @@ int unmount_at(const char *dir, bool lazy, struct error **errp);
  * use; or -errno.
  */
 int unmount_own(const char *dir, const struct mount_identity *own);
+/* Who may not is not told: end the connection of @own, which is to be unmounted
+ * then. Whatever waits for an answer goes on, with an error. */
+void unmount_abort(const char *dir, const struct mount_identity *own);
 
 #endif

@@ -68,7 +68,7 @@ def wait_filled(env, at, files):
 def a_folder_that_is_read_is_filled(env):
     top = make(env)
     env.mops("pull", "demo:1")
-    with env.mount("demo:1", "-o", "io=cached") as at:
+    with env.mount("demo:1", "-o", "io=cached,fill_mb=100") as at:
         for folder in "ab":
             list_folder(at / folder)
         list_folder(at)
@@ -97,7 +97,7 @@ def a_folder_that_is_read_is_filled(env):
 def a_folder_that_nobody_listed_is_not_filled(env):
     make(env)
     env.mops("pull", "demo:1")
-    with env.mount("demo:1", "-o", "io=cached") as at:
+    with env.mount("demo:1", "-o", "io=cached,fill_mb=100") as at:
         read_some(at / "a", 0, 50)
         if filled(env, at)["files"]:
             raise Failed(filled(env, at))
@@ -105,7 +105,7 @@ def a_folder_that_nobody_listed_is_not_filled(env):
 
 def what_is_not_local_is_filled_when_it_is(env):
     make(env)
-    with env.mount("demo:1", "-o", "io=cached") as at:
+    with env.mount("demo:1", "-o", "io=cached,fill_mb=100") as at:
         list_folder(at / "a")
         for i in range(FILES):
             read_some(at / "a", i, 1)
@@ -137,7 +137,7 @@ def no_more_is_filled_than_is_allowed(env):
 def a_recording_sees_each_read(env):
     make(env)
     env.mops("pull", "demo:1")
-    with env.mount("demo:1", "--record", env.base / "trace") as at:
+    with env.mount("demo:1", "-o", "fill_mb=100", "--record", env.base / "trace") as at:
         list_folder(at / "a")
         before = reads(env, at)
         read_some(at / "a", 0, FILES)
@@ -163,36 +163,45 @@ def state(pid):
 def reader_of(path, results):
     def read():  # by calls that ask the mount for nothing else
         fd = os.open(path, os.O_RDONLY)
-        results.append(os.read(fd, LARGE))
-        os.close(fd)
+        try:
+            results.append(os.read(fd, LARGE))
+        except OSError as e:
+            results.append(e)
+        finally:
+            os.close(fd)
     t = threading.Thread(target=read, daemon=True)
     t.start()
     return t
 
 
+def stuck(env, at):
+    """A reader, what it got, and the worker and its notifier that waits for a page which that read has
+    locked, and which the worker never answers: no signal reaches it."""
+    worker = status(env, at)["pid"]
+    notifier = notifier_of(worker)
+    list_folder(at / "a")
+    mopstest.hang(notifier)
+    try:
+        read_some(at / "a", 0, 4)
+        wait_for("something to fill", lambda: filled(env, at)["files"] > 20)
+        mopstest.hang(worker)
+        results = []
+        reader = reader_of(at / "a/f010", results)
+        wait_for("a read in flight", lambda: waits_for_fuse(reader))
+    finally:
+        os.kill(notifier, signal.SIGCONT)
+    wait_for("a notifier that waits", lambda: state(notifier) == "D")
+    return reader, results, worker, notifier
+
+
 def a_worker_dies_beside_a_notifier_that_waits(env):
-    """It waits for a page that a read has locked which the worker never answers: no
-    signal reaches it. The next worker answers, and both go on."""
+    """The next worker answers, and both go on."""
     make(env)
     env.mops("pull", "demo:1")
-    with env.mount("demo:1", "-o", "io=cached") as at:
-        told = status(env, at)
-        if not told["worker"]["resends"]:
+    with env.mount("demo:1", "-o", "io=cached,fill_mb=100") as at:
+        if not status(env, at)["worker"]["resends"]:
             raise Skip("this kernel does not ask again")
-        worker = told["pid"]
-        notifier = notifier_of(worker)
-        list_folder(at / "a")
-        mopstest.hang(notifier)
-        try:
-            read_some(at / "a", 0, 4)
-            wait_for("something to fill", lambda: filled(env, at)["files"] > 20)
-            mopstest.hang(worker)
-            results = []
-            reader = reader_of(at / "a/f010", results)
-            wait_for("a read in flight", lambda: waits_for_fuse(reader))
-        finally:
-            os.kill(notifier, signal.SIGCONT)
-        wait_for("a notifier that waits", lambda: state(notifier) == "D")
+        reader, results, worker, notifier = stuck(env, at)
         os.kill(worker, signal.SIGKILL)
         reader.join(20)
         if results != [content("a", 10)]:
@@ -203,6 +212,26 @@ def a_worker_dies_beside_a_notifier_that_waits(env):
             raise Failed(status(env, at)["worker"])
 
 
+def a_mount_ends_beside_a_notifier_that_waits(env):
+    """Nobody will answer: the reader fails, or gets what the notifier brings, and nothing stays."""
+    mopstest.need_root()
+    make(env)
+    env.mops("pull", "demo:1")
+    with env.mount("demo:1", "-o", "io=cached,fill_mb=100") as at:
+        told = status(env, at)
+        if not told["worker"]["resends"]:
+            raise Skip("this kernel does not ask again")
+        reader, results, worker, notifier = stuck(env, at)
+        os.kill(told["supervisor_pid"], signal.SIGTERM)
+        os.kill(worker, signal.SIGKILL)
+        reader.join(20)
+        if len(results) != 1 or not (isinstance(results[0], OSError) or results[0] == content("a", 10)):
+            raise Failed(f"the read ended with {results[:1]}"[:200])
+        wait_for("all to end", mopstest.gone(notifier, told["supervisor_pid"]))
+        if mopstest.is_mounted(at):
+            raise Failed("still mounted")
+
+
 def waits_for_fuse(thread):
     task = pathlib.Path(f"/proc/self/task/{thread.native_id}")
     return (task / "stat").read_text().rsplit(")", 1)[1].split()[0] == "D"
@@ -211,7 +240,7 @@ def waits_for_fuse(thread):
 def a_mount_goes_on_without_its_notifier(env):
     make(env)
     env.mops("pull", "demo:1")
-    with env.mount("demo:1", "-o", "io=cached") as at:
+    with env.mount("demo:1", "-o", "io=cached,fill_mb=100") as at:
         os.kill(notifier_of(status(env, at)["pid"]), signal.SIGKILL)
         for folder in "ab":
             list_folder(at / folder)
@@ -227,5 +256,6 @@ mopstest.run([
     no_more_is_filled_than_is_allowed,
     a_recording_sees_each_read,
     a_worker_dies_beside_a_notifier_that_waits,
+    a_mount_ends_beside_a_notifier_that_waits,
     a_mount_goes_on_without_its_notifier,
 ])

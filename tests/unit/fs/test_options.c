@@ -35,7 +35,7 @@ Test(options, has_defaults)
 	cr_expect(eq(int, o.io, IO_AUTO));
 	cr_expect(not(o.allow_other));
 	cr_expect(eq(uint, o.readahead_kb, 16384));
-	cr_expect(o.fill_mb >= 1000000);
+	cr_expect(eq(uint, o.fill_mb, 0));
 	cr_expect(eq(uint, o.watchdog_s, 30));
 }
 
